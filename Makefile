@@ -1,0 +1,49 @@
+# Everything a newcomer types. The environment lives in .venv and is made on first use.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install run test check format bench bench-selftest clean
+
+help:
+	@echo "make run     serve on :8080 (the built-in demo, or ./gateway.yaml)"
+	@echo "make test    run the tests"
+	@echo "make check   lint, format, types, import layers"
+	@echo "make bench   measure CPU, latency and memory against a raw TCP relay"
+
+$(VENV)/run: setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/run
+
+run: $(VENV)/run
+	@$(BIN)/python -m gateway serve
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev
+	$(BIN)/python -m bench.run --write
+
+bench-selftest: $(VENV)/dev
+	$(BIN)/python -m bench.selftest
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info bench/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The test house: tests mirror the package; what they share speaks raw bytes and knows no HTTP library."""
