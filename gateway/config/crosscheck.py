@@ -1,0 +1,119 @@
+"""What no single section can see: names that lead nowhere, things there twice, models without a price."""
+
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.config.explain import nearest
+from gateway.config.mistakes import KeyPath, Mistake, dotted
+from gateway.config.root import RootSettings
+from gateway.core.pricing import PriceTable
+from gateway.core.routing import ANY, ModelSettings
+from gateway.tenancy.tenants import TenantSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What is checked: the valid parts, and enough of the rest to blame nobody twice.
+
+    ``broken`` tells whether a section or an entry has mistakes of its own, ``tenant_positions`` is the place in
+    the file of each valid tenant, ``line_of`` finds the line of a path.
+    """
+
+    root: RootSettings
+    prices: PriceTable
+    broken: Callable[[KeyPath], bool]
+    tenant_positions: Sequence[int]
+    line_of: Callable[[KeyPath], int | None]
+
+    def mistake(self, path: KeyPath, message: str, hint: str | None = None) -> Mistake:
+        return Mistake(dotted(path), message, hint=hint, line=self.line_of(path))
+
+
+def cross_check(whole: Whole) -> list[Mistake]:
+    """Return every mistake between sections."""
+    found: list[Mistake] = []
+    for name, provider in whole.root.providers.items():
+        found += _ca_file(whole, name, provider.tls.ca_file)
+    for name, model in whole.root.models.items():
+        found += _targets(whole, name, model)
+    found += _tenants(whole)
+    return found
+
+
+def _ca_file(whole: Whole, provider: str, ca_file: str | None) -> Iterator[Mistake]:
+    if ca_file is None:
+        return
+    path = ("providers", provider, "tls", "ca_file")
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        yield whole.mistake(path, f"{ca_file} holds no certificate: it must be a PEM file")
+    except OSError as error:
+        yield whole.mistake(path, f"{ca_file} cannot be read: {error.strerror or 'no such file'}")
+
+
+def _targets(whole: Whole, name: str, model: ModelSettings) -> Iterator[Mistake]:
+    providers = whole.root.providers
+    first_at: dict[tuple[str, str], int] = {}
+    dialects: dict[str, str] = {}
+    for position, (provider, target_model) in enumerate(model.target_names):
+        path = ("models", name, "targets", position)
+        target = f"{provider}/{target_model}"
+        if (provider, target_model) in first_at:
+            yield whole.mistake(path, f"is {target} again, as targets.{first_at[provider, target_model]} is: keep one")
+            continue
+        first_at[provider, target_model] = position
+        if provider in providers:
+            dialects.setdefault(providers[provider].dialect, provider)
+        elif not whole.broken(("providers", provider)):
+            known = ", ".join(providers) or "none"
+            yield whole.mistake(
+                path,
+                f"leads to the provider {provider}, which is not under providers (known: {known})",
+                nearest(provider, providers),
+            )
+        if target_model != ANY or not name.endswith(ANY):
+            yield from _price(whole, path, name if target_model == ANY else target_model, model)
+    if len(dialects) > 1:
+        both = " and ".join(f"{provider} speaks {dialect}" for dialect, provider in dialects.items())
+        yield whole.mistake(
+            ("models", name, "targets"),
+            f"must be of one dialect, as requests are not translated, but {both}: make it two models",
+        )
+
+
+def _price(whole: Whole, path: KeyPath, target_model: str, model: ModelSettings) -> Iterator[Mistake]:
+    if whole.broken(("pricing",)) or model.price or whole.root.pricing.fallback or whole.prices.lookup(target_model):
+        return
+    yield whole.mistake(
+        path,
+        f"has no price: {target_model} is not in the shipped table, so every request would be refused. Write "
+        "price: {input: …, output: …} (USD per million tokens) for this model, or set pricing.unpriced",
+    )
+
+
+def _tenants(whole: Whole) -> Iterator[Mistake]:
+    ids: dict[str, KeyPath] = {}
+    hashes: dict[str, KeyPath] = {}
+    for position, tenant in zip(whole.tenant_positions, whole.root.tenants, strict=True):
+        path: KeyPath = ("tenants", position)
+        if tenant.id in ids:
+            yield whole.mistake((*path, "id"), f"is {tenant.id} again, as {dotted(ids[tenant.id])} is: rename one")
+        ids.setdefault(tenant.id, (*path, "id"))
+        yield from _keys(whole, path, tenant, hashes)
+
+
+def _keys(whole: Whole, path: KeyPath, tenant: TenantSettings, hashes: dict[str, KeyPath]) -> Iterator[Mistake]:
+    ids: dict[str, KeyPath] = {}
+    for position, key in enumerate(tenant.keys):
+        at: KeyPath = (*path, "keys", position)
+        if key.id in ids:
+            yield whole.mistake((*at, "id"), f"is {key.id} again, as {dotted(ids[key.id])} is: rename one")
+        ids.setdefault(key.id, (*at, "id"))
+        if key.hash in hashes:
+            yield whole.mistake(
+                (*at, "hash"),
+                f"is the same key as {dotted(hashes[key.hash])}: a key belongs to one place, make a new one",
+            )
+        hashes.setdefault(key.hash, (*at, "hash"))

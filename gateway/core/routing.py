@@ -1,0 +1,203 @@
+"""Which targets serve the model that a client asks for."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+
+from gateway.core.pricing import Price, PriceTable
+from gateway.core.quantity import NotSwitch
+from gateway.core.settings import Settings
+from gateway.core.timeouts import TimeoutOverrides
+
+ANY = "*"
+MAX_REMEMBERED_ROUTES = 1024
+"""Routes of pattern names kept ready; the oldest leaves first, so made-up names cannot fill the memory."""
+
+_MODEL_NAME = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
+_MODEL_PATTERN = re.compile(r"(?=.{1,128}\Z)[A-Za-z0-9._:/@-]*\*?")
+_PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def is_model_name(name: str) -> bool:
+    """Tell whether a name is 1 to 128 plain characters: safe in a label, a log line, a path and a header."""
+    return _MODEL_NAME.fullmatch(name) is not None
+
+
+def check_model_pattern(name: str) -> str:
+    """Return a model name or a pattern (one ``*``, at the end) unchanged, or raise ValueError."""
+    if _MODEL_PATTERN.fullmatch(name) is None:
+        raise ValueError(
+            "must be 1 to 128 letters, digits and . _ : / @ - ; one * may stand at the very end, nowhere else"
+        )
+    return name
+
+
+def check_id(name: str) -> str:
+    """Return the name of a provider, a tenant or a key unchanged, or raise ValueError."""
+    if _PROVIDER_NAME.fullmatch(name) is None:
+        raise ValueError("must be 1 to 64 lower-case letters, digits and . _ - ; the first one a letter or a digit")
+    return name
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Split ``provider/model`` at its first slash (models have slashes of their own), or raise ValueError."""
+    provider, slash, model = target.partition("/")
+    if not slash or _PROVIDER_NAME.fullmatch(provider) is None:
+        raise ValueError("must be provider/model, such as openai/gpt-4o-mini")
+    if model != ANY and not is_model_name(model):
+        raise ValueError(
+            "must name one model after the slash (letters, digits and . _ : / @ -), or * alone, "
+            "which is the name as asked"
+        )
+    return provider, model
+
+
+def _check_target(target: str) -> str:
+    split_target(target)
+    return target
+
+
+TargetName = Annotated[str, AfterValidator(_check_target)]
+Identifier = Annotated[str, AfterValidator(check_id)]
+ModelPattern = Annotated[str, AfterValidator(check_model_pattern)]
+
+
+class TargetSettings(Settings):
+    """One target in its long form."""
+
+    target: TargetName
+    """provider/model, or provider/* for the name as asked."""
+
+
+def _form(value: object) -> str:
+    return "<mapping>" if isinstance(value, (Mapping, TargetSettings)) else "<text>"
+
+
+class ModelSettings(Settings):
+    """What one name (or pattern of names) that clients ask for leads to."""
+
+    targets: Annotated[
+        tuple[
+            Annotated[
+                Annotated[TargetName, Tag("<text>")] | Annotated[TargetSettings, Tag("<mapping>")],
+                Discriminator(_form),
+            ],
+            ...,
+        ],
+        Field(min_length=1),
+    ]
+    """Where requests go, in this order: provider/model, or provider/* for the asked name; one dialect."""
+    balance: Literal["ordered"] = "ordered"
+    """How a target is chosen: ordered takes the first that may serve."""
+    max_output: Annotated[int, Field(ge=1, le=10_000_000), NotSwitch] | None = None
+    """Most output tokens of one request, where the request names none."""
+    price: Price | None = None
+    """USD per million tokens; left out: the shipped price of the target's model."""
+    timeouts: TimeoutOverrides | None = None
+    """What this model changes of its provider's timeouts."""
+
+    @property
+    def target_names(self) -> tuple[tuple[str, str], ...]:
+        """Provider and model of each target, in order."""
+        return tuple(split_target(t if isinstance(t, str) else t.target) for t in self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One provider's model; ``price`` None means that requests are refused as unpriced."""
+
+    provider: str
+    model: str
+    weight: int = 1
+    price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where one asked name leads.
+
+    ``asked`` is the client's word, ``label`` the configured name or pattern (the metric label, a closed set),
+    ``targets`` have their ``*`` filled in, ``timeouts`` change the provider's.
+    """
+
+    asked: str
+    label: str
+    targets: tuple[Target, ...]
+    max_output: int | None
+    timeouts: TimeoutOverrides | None
+    dialect: str
+
+
+class ModelTable:
+    """The configured models, ready to be asked once per request.
+
+    An exact name wins, then the pattern with the longest prefix.
+
+    Args:
+        models: by name or pattern, already checked: targets of known providers, one dialect each.
+        dialects: the dialect of each provider.
+        prices: asked where a model has no price of its own, by the name that the provider knows.
+        unpriced: the price where that finds nothing; None refuses.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelSettings],
+        dialects: Mapping[str, str],
+        prices: PriceTable,
+        unpriced: Price | None,
+    ) -> None:
+        self._models = dict(models)
+        self._dialects = dict(dialects)
+        self._prices = prices
+        self._unpriced = unpriced
+        self._exact = {name: self._route(name, name) for name in models if not name.endswith(ANY)}
+        patterns = [name for name in models if name.endswith(ANY)]
+        self._patterns = tuple((p[:-1], p) for p in sorted(patterns, key=len, reverse=True))
+        self._remembered: dict[str, Route] = {}
+
+    def resolve(self, asked: str) -> Route | None:
+        """Return the route of a name as asked, or None where no name and no pattern matches it."""
+        route = self._exact.get(asked) or self._remembered.get(asked)
+        if route is None and is_model_name(asked):
+            label = next((pattern for prefix, pattern in self._patterns if asked.startswith(prefix)), None)
+            if label is not None:
+                route = self._route(asked, label)
+                if len(self._remembered) >= MAX_REMEMBERED_ROUTES:
+                    del self._remembered[next(iter(self._remembered))]
+                self._remembered[asked] = route
+        return route
+
+    def names(self) -> tuple[str, ...]:
+        """Return exact names and patterns in the configuration's order: the closed set of metric labels."""
+        return tuple(self._models)
+
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Return each pair of provider and configured name that can occur: the known metric series."""
+        return tuple(
+            dict.fromkeys(
+                (provider, name) for name, model in self._models.items() for provider, _ in model.target_names
+            )
+        )
+
+    def _route(self, asked: str, label: str) -> Route:
+        settings = self._models[label]
+        targets = tuple(
+            self._target(provider, asked if model == ANY else model, settings.price)
+            for provider, model in settings.target_names
+        )
+        return Route(
+            asked=asked,
+            label=label,
+            targets=targets,
+            max_output=settings.max_output,
+            timeouts=settings.timeouts,
+            dialect=self._dialects[targets[0].provider],
+        )
+
+    def _target(self, provider: str, model: str, price: Price | None) -> Target:
+        price = price or self._prices.lookup(model) or self._unpriced
+        return Target(provider=provider, model=model, price=price)
