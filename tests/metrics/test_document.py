@@ -1,0 +1,26 @@
+"""docs/metrics.md says what the code does."""
+
+from pathlib import Path
+
+from gateway.metrics.document import document
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def test_page_is_up_to_date() -> None:
+    """If this fails, run `python -m gateway.metrics.document > docs/metrics.md` and read the difference."""
+    assert PAGE.read_text() == document()
+
+
+def test_page_names_the_opentelemetry_metrics() -> None:
+    """Where a convention exists the page gives its name."""
+    rows = dict(
+        line.strip("| ").split(" | ")[:2] for line in document().splitlines() if line.startswith("| `aigateway_")
+    )
+    assert rows == {
+        "`aigateway_tokens_total`": "`gen_ai.client.token.usage`",
+        "`aigateway_time_to_first_token_seconds`": "`gen_ai.server.time_to_first_token`",
+        "`aigateway_inter_chunk_seconds`": "`gen_ai.client.operation.time_per_output_chunk`",
+        "`aigateway_output_tokens_per_second`": "`gen_ai.server.time_per_output_token`",
+        "`aigateway_request_duration_seconds`": "`gen_ai.server.request.duration`",
+    }
