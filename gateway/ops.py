@@ -1,0 +1,74 @@
+"""Operations: health and metrics. They say how the process is, and nothing about tenants or keys."""
+
+import asyncio
+import hmac
+
+import orjson
+from aiohttp import web
+
+from gateway.metrics import Metrics
+from gateway.proxy.relay import SERVER
+from gateway.proxy.routes import Page
+from gateway.proxy.settings import OpsSettings
+
+
+class Ops:
+    """The pages for people and machines that watch the gateway.
+
+    Attributes:
+        ready: whether new requests are welcome; load balancers ask.
+    """
+
+    def __init__(self, settings: OpsSettings, metrics: Metrics) -> None:
+        self._metrics = metrics
+        token = settings.metrics_token
+        self._token = token.get_secret_value().encode() if token is not None else None
+        self.ready = False
+
+    @property
+    def pages(self) -> dict[str, Page]:
+        return {
+            "/health": self.health,
+            "/health/live": self.live,
+            "/health/ready": self.readiness,
+            "/metrics": self.metrics,
+        }
+
+    async def live(self, request: web.BaseRequest) -> web.Response:
+        """The process runs and its loop turns."""
+        return _json({"status": "ok"})
+
+    async def readiness(self, request: web.BaseRequest) -> web.Response:
+        """Send requests here, or do not."""
+        return _json({"status": "ok"} if self.ready else {"status": "not ready"}, 200 if self.ready else 503)
+
+    async def health(self, request: web.BaseRequest) -> web.Response:
+        """Both in one."""
+        return await self.readiness(request)
+
+    async def metrics(self, request: web.BaseRequest) -> web.Response:
+        """Prometheus' text format, rendered in slices so that streams run on in between."""
+        if self._token is not None:
+            scheme, _, given = ", ".join(request.headers.getall("Authorization", ())).partition(" ")
+            # aiohttp hands over bytes that are not UTF-8 as lone surrogates, which encode() alone refuses
+            token = given.strip().encode("utf-8", "surrogateescape")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(token, self._token):
+                refusal = _json({"error": "Send the metrics token: Authorization: Bearer TOKEN."}, 401)
+                refusal.headers["WWW-Authenticate"] = "Bearer"
+                return refusal
+        pieces = []
+        for piece in self._metrics.slices():
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        headers = {"Server": SERVER, "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(body=b"".join(pieces), headers=headers)
+
+
+def _json(document: dict[str, object], status: int = 200) -> web.Response:
+    headers = {
+        "Server": SERVER,
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return web.Response(status=status, body=orjson.dumps(document), headers=headers)

@@ -1,0 +1,149 @@
+"""Everything known of one request, filled in as it travels; the only mutable per-request object."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from aiohttp import web
+
+from gateway.core.clock import Clock, WallClock
+from gateway.core.errors import GatewayError
+from gateway.core.outcome import Outcome
+from gateway.core.routing import Route, Target
+from gateway.core.tokens import Usage
+from gateway.dialects import Dialect, Operation
+from gateway.dialects.operation import RequestView
+from gateway.proxy.downstream import Downstream
+from gateway.tenancy.tenants import Identity
+from gateway.upstream.stream import UpstreamStream
+
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Phase(StrEnum):
+    """Where a request is: what a client that leaves was waiting for."""
+
+    BEFORE_HEAD = "before_head"
+    """No answer of the provider yet."""
+    BEFORE_CONTENT = "before_content"
+    """The stream is open and has said nothing."""
+    STREAMING = "streaming"
+    UNARY = "unary"
+    """A whole answer is being read."""
+
+
+@dataclass(slots=True)
+class Order:
+    """What is asked, by whom, and where it may go: what admission has established for the phases after it.
+
+    ``body`` is what came, byte for byte, and ``document`` the same as read; :meth:`drop` lets go of both once no
+    further attempt can need them, so that a long stream does not hold its prompt.
+    """
+
+    operation: Operation
+    identity: Identity
+    view: RequestView
+    route: Route
+    body: bytes
+    document: Mapping[str, Any]
+
+    def drop(self) -> None:
+        self.body, self.document = b"", {}
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at one target."""
+
+    target: Target
+    started_at: float
+    key_index: int = 0
+    phase: Phase = Phase.BEFORE_HEAD
+    outcome: Outcome | None = None
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer.
+
+    Attributes:
+        id: ours, or the client's `x-request-id` where it is a plain word.
+        operation: None where the request belongs to no endpoint.
+        received_at: Unix seconds. All other times are readings of the injected monotonic clock.
+        deadline: until which a stream's first content must be there.
+        wished_s: the client's own limit in seconds, where it set one.
+        identity, asked, label: who asked for which model, and under which configured name it is served: known to log
+            and metrics even where admission refuses.
+        stream: the one that was chosen, once it has content.
+        flushed_tokens: output tokens that the counters have of a running stream.
+        answer: a whole answer as read; of one too large for that, ``answer_tail`` has the last bytes.
+        status: the HTTP status sent, 0 while none is.
+    """
+
+    id: str
+    dialect: Dialect
+    operation: Operation | None
+    request: web.BaseRequest
+    started_at: float
+    received_at: float
+    deadline: float
+    wished_s: float | None = None
+    identity: Identity | None = None
+    asked: str | None = None
+    label: str | None = None
+    order: Order | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    downstream: Downstream | None = None
+    stream: UpstreamStream | None = None
+    kept_alive_at: float | None = None
+    answer: Mapping[str, Any] | None = None
+    answer_tail: bytes = b""
+    status: int = 0
+    outcome: Outcome | None = None
+    error: GatewayError | None = None
+    usage: Usage = field(default_factory=Usage)
+    cost_nanousd: int = 0
+    flushed_tokens: int = 0
+
+    @property
+    def target(self) -> Target | None:
+        """The target that served, or the last one tried."""
+        return self.attempts[-1].target if self.attempts else None
+
+    @property
+    def phase(self) -> Phase:
+        """How far the request has come."""
+        if self.stream is not None:
+            return Phase.STREAMING
+        return self.attempts[-1].phase if self.attempts else Phase.BEFORE_HEAD
+
+    def error_event(self, error: GatewayError) -> bytes:
+        """The typed event that ends a stream of this exchange."""
+        if self.operation is None:
+            raise ValueError("only an operation streams")
+        return self.operation.error_event(error, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Opens exchanges. `new_id` makes ids that nobody can guess; `deadline_s` is for their first content."""
+
+    clock: Clock
+    wall_clock: WallClock
+    new_id: Callable[[], str]
+    deadline_s: float
+
+    def begin(self, request: web.BaseRequest, dialect: Dialect, operation: Operation | None) -> Exchange:
+        given = request.headers.get("x-request-id")
+        now = self.clock()
+        return Exchange(
+            id=given if given is not None and _CLIENT_REQUEST_ID.fullmatch(given) else self.new_id(),
+            dialect=dialect,
+            operation=operation,
+            request=request,
+            started_at=now,
+            received_at=self.wall_clock(),
+            deadline=now + self.deadline_s,
+        )

@@ -1,0 +1,117 @@
+"""The line: begin, admit, dispatch, relay, settle. One method per phase, in this order, for every request."""
+
+import asyncio
+import logging
+
+from aiohttp import web
+
+from gateway.core.errors import GatewayError
+from gateway.core.outcome import Outcome
+from gateway.dialects import ANTHROPIC, OPENAI, Dialect, Operation
+from gateway.metrics import Metrics
+from gateway.proxy.admission import Admission
+from gateway.proxy.catalogue import Catalogue
+from gateway.proxy.dispatch import Dispatch
+from gateway.proxy.exchange import Exchange, Opening
+from gateway.proxy.live import LiveStreams
+from gateway.proxy.relay import Relay
+from gateway.proxy.settlement import Settlement
+
+log = logging.getLogger("gateway")
+
+
+def dialect_of(request: web.BaseRequest, operation: Operation | None) -> Dialect:
+    """Whose words a client understands: its route's, else Anthropic's where it names their API version."""
+    if operation is not None:
+        return operation.dialect
+    anthropic = "anthropic-version" in request.headers or request.path.startswith("/v1/messages")
+    return ANTHROPIC if anthropic else OPENAI
+
+
+def _left(exchange: Exchange) -> Outcome:
+    """What it was when the client left: once the closing event was here, a success all the same."""
+    whole = exchange.stream is not None and exchange.stream.outcome is Outcome.SUCCESS
+    return Outcome.SUCCESS if whole else Outcome.CLIENT_CLOSED
+
+
+class Line:
+    """Takes requests through the phases."""
+
+    def __init__(
+        self,
+        opening: Opening,
+        admission: Admission,
+        dispatch: Dispatch,
+        relay: Relay,
+        settlement: Settlement,
+        live: LiveStreams,
+        metrics: Metrics,
+    ) -> None:
+        self._opening = opening
+        self._clock = opening.clock
+        self._admission = admission
+        self._dispatch = dispatch
+        self._relay = relay
+        self._settlement = settlement
+        self._live = live
+        self._request_overhead = metrics.declared.overhead.labels("request")
+
+    async def serve(self, request: web.BaseRequest, operation: Operation) -> web.StreamResponse:
+        """Answer one request for an operation. Every way out of here is settled exactly once."""
+        exchange = self.begin(request, operation)
+        try:
+            order = await self._admission.admit(exchange, operation)
+            self._live.add(exchange)
+            self._request_overhead.observe(self._clock() - exchange.started_at)
+            answer = await self._dispatch.open(exchange, order)
+            return await self._relay.send(exchange, answer)
+        except GatewayError as error:
+            return await self._relay.refuse(exchange, error)
+        except (asyncio.CancelledError, ConnectionError):
+            exchange.outcome = exchange.outcome or _left(exchange)
+            raise
+        except Exception:
+            log.exception("request %s failed", exchange.id)
+            failure = GatewayError("internal", "The gateway failed. The request id is in x-request-id.")
+            return await self._relay.refuse(exchange, failure)
+        finally:
+            if exchange.stream is not None:
+                exchange.stream.abort()
+            self._live.discard(exchange)
+            self._settlement.settle(exchange)
+
+    async def refuse(self, request: web.BaseRequest, error: GatewayError) -> web.StreamResponse:
+        """Answer a request that belongs to no operation: an unknown route, a wrong method."""
+        exchange = self.begin(request, None)
+        try:
+            return await self._relay.refuse(exchange, error)
+        finally:
+            self._settlement.settle(exchange)
+
+    async def list_models(self, request: web.BaseRequest, models: Catalogue) -> web.StreamResponse:
+        """Answer `GET /v1/models`."""
+        exchange = self.begin(request, None)
+        try:
+            response = models.answer(exchange)
+            exchange.outcome = Outcome.SUCCESS
+        except GatewayError as error:
+            return await self._relay.refuse(exchange, error)
+        else:
+            return response
+        finally:
+            self._settlement.settle(exchange)
+
+    def reject(self, request: web.BaseRequest, error: GatewayError, cause: BaseException | None) -> web.Response:
+        """Answer what never became a request. The cause's text may hold a credential, so only its kind is logged."""
+        log.info("refused a connection: %s", type(cause).__name__ if cause is not None else error.code)
+        exchange = self.begin(request, None)
+        response = self._relay.refusal(exchange, error)
+        self._settlement.settle(exchange)
+        return response
+
+    def new_id(self) -> str:
+        """A request id, for pages that are no exchange."""
+        return self._opening.new_id()
+
+    def begin(self, request: web.BaseRequest, operation: Operation | None) -> Exchange:
+        return self._opening.begin(request, dialect_of(request, operation), operation)

@@ -1,0 +1,197 @@
+"""One attempt: ask one target, and come back with its first content or with the reason why not."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from gateway import splice
+from gateway.core.body import splice as splice_body
+from gateway.core.clock import Clock, WallClock
+from gateway.core.errors import GatewayError
+from gateway.core.flow import EventFlow
+from gateway.core.outcome import Outcome
+from gateway.core.timeouts import Timeouts, merged
+from gateway.metrics import Metrics
+from gateway.proxy.answers import StreamAnswer, WholeAnswer
+from gateway.proxy.downstream import RawDownstream
+from gateway.proxy.exchange import Attempt, Exchange, Order, Phase
+from gateway.proxy.verdicts import ERROR_BODY_LIMIT_BYTES, judge
+from gateway.upstream.plain import PlainStream
+from gateway.upstream.pool import Response
+from gateway.upstream.provider import Provider, crossing_headers
+from gateway.upstream.stream import StreamLimits, UpstreamStream
+from gateway.upstream.tap import TappedStream
+
+UNARY_COMMIT_BYTES = 1024 * 1024
+"""A whole answer up to this size is read before anything of it leaves; a larger one is relayed as it comes."""
+
+_BROKEN = {
+    Outcome.STALLED: "fell silent before its first token",
+    Outcome.TRUNCATED: "ended its stream before any content",
+    Outcome.STREAM_ERROR: "answered with an error event",
+    Outcome.PROVIDER_ERROR: "sent a stream that is not framed as HTTP says",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What one attempt works with."""
+
+    exchange: Exchange
+    order: Order
+    attempt: Attempt
+    provider: Provider
+    timeouts: Timeouts
+
+
+class Upstreams:
+    """The providers, as the line asks them.
+
+    Args:
+        providers: by name.
+        spliced: the self-check passed.
+        write_timeout_s: patience with a client that takes nothing.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        metrics: Metrics,
+        *,
+        spliced: bool,
+        write_timeout_s: float,
+        clock: Clock,
+        wall_clock: WallClock,
+    ) -> None:
+        self._providers = providers
+        self._metrics = metrics
+        self._spliced = spliced
+        self._write_timeout_s = write_timeout_s
+        self._clock = clock
+        self._wall_clock = wall_clock
+
+    async def ask(
+        self, exchange: Exchange, order: Order, attempt: Attempt, pinned_key: int | None = None
+    ) -> StreamAnswer | WholeAnswer:
+        """Send the request to the attempt's target and wait for its first content, or its whole answer.
+
+        Raises:
+            GatewayError: what went wrong; nothing of it has reached the client, and nothing is left open.
+        """
+        provider = self._providers[attempt.target.provider]
+        call = _Call(exchange, order, attempt, provider, merged(provider.settings.timeouts, order.route.timeouts))
+        attempt.key_index, key = provider.keys.pick(pinned_key)
+        bound, late = self._bound(call)
+        try:
+            async with asyncio.timeout(bound):
+                response = await provider.post(order.operation, _body(call), exchange.request.headers, key)
+                try:
+                    return await self._answer(call, response)
+                except BaseException:
+                    response.close()
+                    raise
+        except TimeoutError:
+            raise late from None
+
+    def _bound(self, call: _Call) -> tuple[float, GatewayError]:
+        """Seconds this attempt may take up to its content, and the error when they have passed."""
+        exchange, timeouts, now = call.exchange, call.timeouts, self._clock()
+        if not call.order.view.stream:
+            bound = _unary_s(call)
+            left = exchange.started_at + bound - now
+            return left, GatewayError("deadline_exceeded", f"No whole answer within {bound:g} s.")
+        left = exchange.deadline - now
+        if timeouts.first_token_s < left:
+            return timeouts.first_token_s, GatewayError(
+                "first_token_timeout", f"The provider sent no token within {timeouts.first_token_s:g} s."
+            )
+        allowed = exchange.deadline - exchange.started_at
+        return left, GatewayError("deadline_exceeded", f"No token within {allowed:g} s.")
+
+    async def _answer(self, call: _Call, response: Response) -> StreamAnswer | WholeAnswer:
+        status, headers, provider = response.status, response.headers, call.provider
+        downstream = call.exchange.downstream
+        if status == 200 and downstream is not None and response.content_type == "text/event-stream":
+            call.attempt.phase = Phase.BEFORE_CONTENT
+            stream = self._stream(call, response)
+            try:
+                await stream.first()
+                _check(stream, provider.name)
+            except BaseException:
+                stream.abort()
+                raise
+            return StreamAnswer(stream, downstream, crossing_headers(headers))
+        _decline(response)
+        if status == 200:
+            call.attempt.phase = Phase.UNARY
+            return await _whole(call, response)
+        body = await provider.pool.read(response, ERROR_BODY_LIMIT_BYTES)
+        raise judge(provider, call.attempt.target, call.order.route, (status, headers, body), self._wall_clock())
+
+    def _stream(self, call: _Call, response: Response) -> UpstreamStream:
+        order, settings, timeouts = call.order, call.provider.settings, call.timeouts
+        injected = settings.usage == "inject" and not order.view.usage_asked
+        flow = EventFlow(order.operation.reader(hide_usage=injected))
+        gaps = self._metrics.target(call.provider.name, order.route.label).inter_chunk
+        limits = StreamLimits(timeouts.stall_s, self._write_timeout_s, timeouts.total_s)
+        if isinstance(response, splice.SplicedResponse) and isinstance(call.exchange.downstream, RawDownstream):
+            spliced = splice.claim(response)
+            if spliced is not None:
+                return TappedStream(spliced, flow, gaps, limits, self._clock)
+        _decline(response)
+        return PlainStream(response, flow, gaps, limits, self._clock)
+
+
+def _unary_s(call: _Call) -> float:
+    """Seconds for a whole answer: the provider's, or less where the client wishes less."""
+    unary_s, wished_s = call.timeouts.unary_s, call.exchange.wished_s
+    return unary_s if wished_s is None else min(unary_s, wished_s)
+
+
+def _decline(response: Response) -> None:
+    """The body is to be read in the ordinary way."""
+    if isinstance(response, splice.SplicedResponse):
+        splice.decline(response)
+
+
+def _body(call: _Call) -> bytes:
+    """The client's own bytes, changed only where they must: the model's name, the wish for usage."""
+    order, target = call.order, call.attempt.target
+    changes: dict[str, bytes] = {}
+    if target.model != order.view.model:
+        changes["model"] = orjson.dumps(target.model)
+    if order.view.stream and call.provider.settings.usage == "inject":
+        changes.update(order.operation.asks_usage(order.document))
+    return splice_body(order.body, order.document, changes) if changes else order.body
+
+
+def _check(stream: UpstreamStream, provider: str) -> None:
+    if stream.outcome is not None and stream.outcome is not Outcome.SUCCESS:
+        raise GatewayError(stream.outcome.value, f"The provider {provider} {_BROKEN[stream.outcome]}.")
+
+
+async def _whole(call: _Call, response: Response) -> WholeAnswer:
+    name = call.provider.name
+    if call.exchange.downstream is not None and call.exchange.downstream.begun:
+        raise GatewayError("provider_error", f"The provider {name} did not stream its answer.")
+    if response.content_type != "application/json" and not response.content_type.endswith("+json"):
+        raise GatewayError("provider_error", f"The provider {name} answered with something else than JSON.")
+    body = await call.provider.pool.read(response, UNARY_COMMIT_BYTES)
+    headers = crossing_headers(response.headers)
+    content_type = response.headers.get("Content-Type", "application/json")
+    if len(body) >= UNARY_COMMIT_BYTES and not response.content.at_eof():
+        deadline = call.exchange.started_at + _unary_s(call)
+        return WholeAnswer(body, None, content_type, headers, rest=response, deadline=deadline)
+    return WholeAnswer(body, _read(call.provider, body), content_type, headers)
+
+
+def _read(provider: Provider, body: bytes) -> Mapping[str, object]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict) or provider.dialect.is_error(document):
+        raise GatewayError("provider_error", f"The provider {provider.name} answered 200 with no answer in it.")
+    return document

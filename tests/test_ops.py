@@ -1,0 +1,158 @@
+"""Health and metrics: what people and machines that watch the gateway are told, and who may ask."""
+
+import asyncio
+import random
+import shutil
+import string
+import subprocess
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from gateway import __version__
+from gateway.metrics import Metrics
+from gateway.ops import Ops
+from gateway.proxy.settings import OpsSettings
+from tests.conftest import MakeGateway
+from tests.provider_answers import anthropic_stream, openai_answer, openai_chunk, openai_error, openai_stream
+from tests.scripted_upstream import ScriptedUpstream
+from tests.surface.front import ASK, ASK_MESSAGES, CHAT, KEY, MESSAGES, PROVIDER_KEY, Front, open_front
+from tests.upstream_script import CHUNKED, SSE, event, head, reset
+
+TOKEN = "scrape-token"
+STRANGERS = 2_000
+"""Requests with made-up names, in test of how many series they leave."""
+
+
+async def use(front: Front) -> None:
+    """Lets one request of every kind of ending go through."""
+    front.upstream.next(
+        openai_answer(),
+        openai_stream(usage={"prompt_tokens": 11, "completion_tokens": 3}),
+        anthropic_stream(),
+        openai_error(500),
+        openai_error(429),
+        [head(200, SSE, CHUNKED), event(openai_chunk({"content": "a"})), reset()],
+    )
+    for path, document in (
+        (CHAT, ASK),
+        (CHAT, {**ASK, "stream": True}),
+        (MESSAGES, {**ASK_MESSAGES, "stream": True}),
+        (CHAT, ASK),
+        (CHAT, ASK),
+        (CHAT, {**ASK, "stream": True}),
+        (CHAT, {**ASK, "model": "nope"}),
+    ):
+        await front.post(path, document)
+    await front.post(CHAT, ASK, credential=())
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
+async def test_health_needs_no_key_and_says_ok(
+    make_gateway: MakeGateway, upstream: ScriptedUpstream, path: str
+) -> None:
+    """Open to probes; no version, no name in it; never cached; not in the access log."""
+    front = await open_front(make_gateway, upstream, ops=f"metrics_token: {TOKEN}")
+    answer = await front.get(path, credential=())
+    assert (answer.status, answer.json()) == (200, {"status": "ok"})
+    assert answer.head.get("cache-control") == "no-store"
+    assert front.access_log() == []
+
+
+async def test_not_ready_is_said_while_alive(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
+    """A load balancer hears 503; the supervisor hears that the process lives."""
+    front = await open_front(make_gateway, upstream)
+    front.gateway._ops.ready = False
+    assert (await front.get("/health/ready", credential=())).status == 503
+    assert (await front.get("/health", credential=())).status == 503
+    assert (await front.get("/health/live", credential=())).status == 200
+
+
+async def test_nobody_is_welcome_before_the_gateway_is_built() -> None:
+    """Readiness is given, not assumed."""
+    ops = Ops(OpsSettings(), Metrics("i", "1", (), (), ()))
+    assert (await ops.readiness(make_mocked_request("GET", "/health/ready"))).status == 503
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ((), 401),
+        ((("Authorization", TOKEN),), 401),
+        ((("Authorization", f"Basic {TOKEN}"),), 401),
+        ((("Authorization", "Bearer"),), 401),
+        ((("Authorization", "Bearer wrong"),), 401),
+        ((("Authorization", f"Bearer {TOKEN}x"),), 401),
+        ((("Authorization", "Bearer \xff\xfe"),), 401),
+        ((("Authorization", f"Bearer {KEY}"),), 401),
+        ((("x-api-key", TOKEN),), 401),
+        ((("Authorization", f"Bearer {TOKEN}"), ("Authorization", "Bearer x")), 401),
+        ((("Authorization", f"Bearer {TOKEN}"),), 200),
+        ((("authorization", f"bearer  {TOKEN}"),), 200),
+    ],
+)
+async def test_metrics_ask_for_their_token(
+    make_gateway: MakeGateway, upstream: ScriptedUpstream, headers: tuple[tuple[str, str], ...], status: int
+) -> None:
+    """Where `ops.metrics_token` is set; a tenant's key is none."""
+    front = await open_front(make_gateway, upstream, ops=f"metrics_token: {TOKEN}")
+    answer = await front.get("/metrics", *headers, credential=())
+    assert answer.status == status
+    assert (b"aigateway_" in answer.body) == (status == 200)
+    assert (answer.head.get("www-authenticate") == "Bearer") == (status == 401)
+
+
+async def test_metrics_are_open_without_a_token(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
+    """As the README says; in Prometheus' own content type."""
+    front = await open_front(make_gateway, upstream)
+    answer = await front.get("/metrics", credential=())
+    assert answer.head.get("content-type") == "text/plain; version=0.0.4; charset=utf-8"
+    scrape = await front.scrape()
+    (info,) = scrape.series("aigateway_instance_info")
+    assert info["version"] == __version__
+
+
+async def test_promtool_accepts_a_used_gateway_s_metrics(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
+    """`promtool check metrics` finds nothing to say."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    front = await open_front(make_gateway, upstream)
+    await use(front)
+    scrape = (await front.get("/metrics", credential=())).body
+    check = [promtool, "check", "metrics"]
+    run = await asyncio.to_thread(subprocess.run, check, input=scrape, capture_output=True, check=False, timeout=30)
+    assert (run.returncode, run.stdout + run.stderr) == (0, b"")
+
+
+async def test_metrics_hold_no_secret(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
+    """No key of a tenant, none of a provider."""
+    front = await open_front(make_gateway, upstream)
+    await use(front)
+    scrape = (await front.get("/metrics", credential=())).body.decode()
+    assert KEY not in scrape
+    assert PROVIDER_KEY not in scrape
+
+
+async def test_strangers_leave_no_series(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
+    """Two thousand made-up models, paths, keys and ids: at most a hundred series more, and no word of theirs."""
+    upstream.always(openai_answer())
+    front = await open_front(make_gateway, upstream, server="log_level: error")
+    before = len((await front.scrape()).samples)
+    rng = random.Random(7)
+    for n in range(STRANGERS):
+        word = "stranger" + "".join(rng.choices(string.ascii_lowercase, k=12))
+        match n % 5:
+            case 0:
+                await front.post(CHAT, {**ASK, "model": word})
+            case 1:
+                await front.post(CHAT, {**ASK, "model": f"llama-{word}"})
+            case 2:
+                await front.post(f"/v1/{word}", ASK, ("anthropic-version", word))
+            case 3:
+                await front.post(CHAT, ASK, ("x-request-id", word), credential=(("x-api-key", word),))
+            case _:
+                await front.get(f"/v1/models/{word}")
+    scrape = await front.get("/metrics", credential=())
+    assert b"stranger" not in scrape.body
+    assert len((await front.scrape()).samples) - before <= 100
