@@ -38,6 +38,8 @@ BACKLOG = 4096
 
 LAG_TICK_S = 0.1
 NO_GRACE_S = 0.01
+"""As good as none; 0 would be no limit for aiohttp."""
+
 LINGER_S = 2.0
 """How long the rest of a refused body is read, so that the client can read the refusal."""
 
@@ -183,7 +185,6 @@ class Gateway:
         # a connection accepted just now has to reach its first wait, or nothing wakes it before the grace is over
         await asyncio.sleep(0)
         self._server.pre_shutdown()
-        # aiohttp takes 0 for no limit at all
         await self._server.shutdown(max(grace_s, NO_GRACE_S))
         if self._ticker is not None:
             self._ticker.cancel()

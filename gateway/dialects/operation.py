@@ -1,6 +1,5 @@
 """What the line needs to know of an endpoint, whatever its dialect."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -9,10 +8,8 @@ import orjson
 
 from gateway.core.errors import GatewayError
 from gateway.core.flow import EventReader
+from gateway.core.routing import is_model_name
 from gateway.core.tokens import Usage
-
-MODEL_NAME = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
-"""What a model name may look like; checked before the name is used for anything (a label, a log, a look-up)."""
 
 MAX_OUTPUT_TOKENS = 10_000_000
 MAX_CHOICES = 128
@@ -105,7 +102,7 @@ def model_name(document: Mapping[str, Any]) -> str:
     model = document.get("model")
     if not isinstance(model, str) or not model:
         refuse("`model` is missing. Name a model; GET /v1/models lists those you may use.", "model")
-    if MODEL_NAME.fullmatch(model) is None:
+    if not is_model_name(model):
         refuse("`model` is not a model name: up to 128 letters, digits and . _ : / @ - are allowed.", "model")
     return model
 

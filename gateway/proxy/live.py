@@ -1,4 +1,4 @@
-"""The exchanges that stream now, and the one sweep over them: no timer per stream, none per chunk."""
+"""The exchanges that run now, and the one sweep over their streams: no timer per stream, none per chunk."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -19,7 +19,7 @@ PENDING = "pending"
 
 
 class LiveStreams:
-    """Every exchange that asked for a stream, from its dispatch to its settlement.
+    """Every admitted exchange, streamed or not, until its settlement.
 
     Args:
         keepalive_s: silence after which the client gets a comment.
