@@ -23,6 +23,9 @@ from gateway.core.window import RollingWindow
 VERDICT_SOON_S: Final = 1.0
 """How long the refused are told to wait while a probe is out: its verdict may come any moment, and decides."""
 
+PROBE_GRACE_S: Final = 1.0
+"""What a probe may take beyond the time its request has, so that the request's own deadline reports first."""
+
 Count = Annotated[int, Field(ge=1, le=1_000_000), NotSwitch]
 
 
@@ -47,8 +50,8 @@ class BreakerSettings(Settings):
     """Most that chance adds to a rest, as a share of it, so that replicas do not probe in step."""
     probes: Annotated[int, Field(ge=1, le=1000), NotSwitch] = 1
     """Requests let through at the same time to find out whether the target is back; the first verdict decides."""
-    probe_timeout_s: Seconds = 60.0
-    """A probe without verdict for so long has failed; above the longest wait for a first content."""
+    probe_timeout_s: Seconds | None = None
+    """A probe without verdict for so long has failed; null is as long as its request may take."""
 
     @field_validator("max_cooldown_s")
     @classmethod
@@ -129,7 +132,7 @@ class Snapshot:
 
     ``successes`` and ``failures`` are those of the window, ``failures_in_a_row`` of any time. ``open_for_s``: since
     the circuit last left closed; ``next_probe_s``: until a probe is let through, 0 in half-open. Both are None while
-    it is closed.
+    it is closed. ``reason`` is that of the last change, None before the first; ``probes_out`` have no verdict yet.
     """
 
     state: State
@@ -138,14 +141,16 @@ class Snapshot:
     failures_in_a_row: int
     open_for_s: float | None
     next_probe_s: float | None
+    reason: Reason | None
+    probes_out: int
 
 
 class Permit:
     """Leave to ask the target once, and the duty to say how it went.
 
     The first verdict counts and later ones do nothing; so does every verdict after the circuit has changed its state
-    meanwhile. A permit of a closed circuit that is never reported costs nothing; a probe holds its place until
-    ``probe_timeout_s``.
+    meanwhile. A permit of a closed circuit that is never reported costs nothing; a probe holds its place until its
+    deadline.
     """
 
     __slots__ = ("_breaker", "_generation", "_probe")
@@ -203,6 +208,7 @@ class CircuitBreaker:
         "_on_transition",
         "_probes",
         "_probes_begun",
+        "_reason",
         "_settings",
         "_since_s",
         "_state",
@@ -221,6 +227,7 @@ class CircuitBreaker:
         self._jitter = jitter
         self._on_transition = on_transition
         self._state = State.CLOSED
+        self._reason: Reason | None = None
         self._since_s = clock()
         self._generation = 0
         self._window = RollingWindow(settings.window_s, self._since_s)
@@ -229,7 +236,7 @@ class CircuitBreaker:
         self._cooldown_s = settings.cooldown_s
         self._left_closed_s = self._next_probe_s = self._last_resort_from_s = self._since_s
         self._last_resort = False
-        self._probes: dict[int, float] = {}  # number of the probe -> its deadline; the oldest first
+        self._probes: dict[int, float] = {}  # number of the probe -> its deadline
         self._probes_begun = 0
 
     @property
@@ -238,16 +245,22 @@ class CircuitBreaker:
         self._catch_up(self._clock())
         return self._state
 
-    def acquire(self) -> Permit | Refused:
-        """Ask whether the target may be asked; a permit from a circuit that is not closed is a probe."""
+    def acquire(self, longest_s: float) -> Permit | Refused:
+        """Ask whether the target may be asked; a permit from a circuit that is not closed is a probe.
+
+        Args:
+            longest_s: seconds that this request may take until its verdict, finite: a probe is given so long (and
+                ``PROBE_GRACE_S``), or ``probe_timeout_s`` if that is shorter. No one number would fit a stream's
+                first content and a whole answer.
+        """
         if self._state is State.CLOSED:
             return Permit(self, self._generation, 0)
         now_s = self._clock()
         self._catch_up(now_s)
-        return Refused(self._next_probe_s - now_s) if self._state is State.OPEN else self._probe(now_s)
+        return Refused(self._next_probe_s - now_s) if self._state is State.OPEN else self._probe(now_s, longest_s)
 
-    def force_probe(self) -> Permit | Refused:
-        """Ask again although the circuit is open, because all others are too.
+    def force_probe(self, longest_s: float) -> Permit | Refused:
+        """Ask again although the circuit is open, because all others are too; ``longest_s`` as for :meth:`acquire`.
 
         One such probe at a time, and none within ``cooldown_s`` of a failed probe: with a single target the last
         resort is the rule, and an outage must not be met by a request after the other. If it fails, the rest that
@@ -256,12 +269,12 @@ class CircuitBreaker:
         now_s = self._clock()
         self._catch_up(now_s)
         if self._state is State.CLOSED:
-            return self.acquire()
+            return self.acquire(longest_s)
         if self._state is State.OPEN:
             if now_s < self._last_resort_from_s:
                 return Refused(self._last_resort_from_s - now_s)
             self._move(State.HALF_OPEN, Reason.LAST_RESORT, now_s)
-        return self._probe(now_s)
+        return self._probe(now_s, longest_s)
 
     def record_failure(self) -> None:
         """Count a break that came after success was reported: of a probe's stream, after its first content.
@@ -295,6 +308,8 @@ class CircuitBreaker:
             failures_in_a_row=self._in_a_row,
             open_for_s=None if closed else now_s - self._left_closed_s,
             next_probe_s=None if closed else self._next_probe_s - now_s if is_open else 0.0,
+            reason=self._reason,
+            probes_out=len(self._probes),
         )
 
     def __repr__(self) -> str:
@@ -307,16 +322,21 @@ class CircuitBreaker:
 
     def _catch_up(self, now_s: float) -> None:
         """Do what the clock alone brings: probes time out, a rest ends."""
-        if self._probes and (deadline_s := next(iter(self._probes.values()))) <= now_s:
+        if self._probes and (deadline_s := min(self._probes.values())) <= now_s:
             self._open(Reason.PROBE_TIMED_OUT, deadline_s)
         if self._state is State.OPEN and self._next_probe_s <= now_s:
             self._move(State.HALF_OPEN, Reason.COOLED_DOWN, self._next_probe_s)
 
-    def _probe(self, now_s: float) -> Permit | Refused:
-        if len(self._probes) >= (1 if self._last_resort else self._settings.probes):
-            return Refused(min(VERDICT_SOON_S, next(iter(self._probes.values())) - now_s))
+    def _probe(self, now_s: float, longest_s: float) -> Permit | Refused:
+        settings = self._settings
+        if len(self._probes) >= (1 if self._last_resort else settings.probes):
+            return Refused(min(VERDICT_SOON_S, min(self._probes.values()) - now_s))
+        # A request whose time is up already would fail the circuit by the clock, dated before it was asked.
+        patience_s = max(longest_s, 0.0) + PROBE_GRACE_S
+        if settings.probe_timeout_s is not None:
+            patience_s = min(patience_s, settings.probe_timeout_s)
         self._probes_begun += 1
-        self._probes[self._probes_begun] = now_s + self._settings.probe_timeout_s
+        self._probes[self._probes_begun] = now_s + patience_s
         return Permit(self, self._generation, self._probes_begun)
 
     def _succeeded(self, generation: int, probe: int) -> None:
@@ -388,6 +408,7 @@ class CircuitBreaker:
         """Change the state: the one place that does, and that starts a new generation of permits."""
         transition = Transition(self._state, to, reason, at_s)
         self._state = to
+        self._reason = reason
         self._since_s = at_s
         self._generation += 1
         self._probes.clear()

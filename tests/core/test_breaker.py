@@ -3,6 +3,7 @@
 Long because stories, exhaustive walk and figures are the evidence for one machine.
 """
 
+import math
 import random
 import re
 from itertools import product
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from gateway.core.breaker import (
     LEGAL,
+    PROBE_GRACE_S,
     BreakerSettings,
     CircuitBreaker,
     Permit,
@@ -26,6 +28,8 @@ from gateway.core.breaker import (
 )
 
 CLOSED, HALF_OPEN, OPEN = State.CLOSED, State.HALF_OPEN, State.OPEN
+LONGEST_S = 60.0 - PROBE_GRACE_S
+"""What the requests of these stories may take, where nothing else is said: as probes they have a minute."""
 PAGE = Path(__file__).parent.parent.parent / "docs" / "breaker.md"
 
 
@@ -55,9 +59,9 @@ class Circuit:
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
 
-    def ask(self) -> Permit:
+    def ask(self, longest_s: float = LONGEST_S) -> Permit:
         """Ask, and be let through."""
-        permit = self.breaker.acquire()
+        permit = self.breaker.acquire(longest_s)
         assert isinstance(permit, Permit)
         return permit
 
@@ -71,13 +75,13 @@ class Circuit:
 
     def refused_for(self) -> float:
         """Ask, and be refused; returns for how long."""
-        refused = self.breaker.acquire()
+        refused = self.breaker.acquire(LONGEST_S)
         assert isinstance(refused, Refused)
         return refused.retry_after_s
 
-    def force(self) -> Permit:
+    def force(self, longest_s: float = LONGEST_S) -> Permit:
         """Ask as the last resort, and be let through."""
-        permit = self.breaker.force_probe()
+        permit = self.breaker.force_probe(longest_s)
         assert isinstance(permit, Permit)
         return permit
 
@@ -323,8 +327,54 @@ def test_a_probe_that_is_never_reported_times_out(circuit: Circuit) -> None:
     assert circuit.refused_for() == 19.5
 
 
+@pytest.mark.parametrize(
+    ("probe_timeout_s", "longest_s", "patience_s"),
+    [
+        (None, 60.0, 61.0),
+        (None, 600.0, 601.0),
+        (None, 0.0, 1.0),
+        (None, -5.0, 1.0),
+        (30.0, 600.0, 30.0),
+        (30.0, 5.0, 6.0),
+        (30.0, 30.0, 30.0),
+        (0.5, 0.0, 0.5),
+    ],
+)
+@pytest.mark.parametrize("last_resort", [False, True])
+def test_a_probe_has_the_time_of_its_request(
+    probe_timeout_s: float | None, longest_s: float, patience_s: float, last_resort: bool
+) -> None:
+    """And a second, so that the request's own deadline reports first; less only where the settings say so."""
+    circuit = Circuit() if probe_timeout_s is None else Circuit(probe_timeout_s=probe_timeout_s)
+    circuit.trip()
+    if not last_resort:
+        circuit.wait(10)
+    began_s = circuit.now_s
+    assert (circuit.force(longest_s) if last_resort else circuit.ask(longest_s)).is_probe
+    circuit.wait(patience_s - 0.25)
+    assert circuit.state is HALF_OPEN
+    circuit.wait(0.25)
+    assert circuit.state is OPEN
+    assert circuit.told[-1] == Transition(HALF_OPEN, OPEN, Reason.PROBE_TIMED_OUT, began_s + patience_s)
+
+
+def test_the_shortest_deadline_comes_first() -> None:
+    """A short request that probes after a long one: its time is over first, and that decides."""
+    circuit = Circuit(probes=2)
+    circuit.trip()
+    circuit.wait(10)
+    circuit.ask(600)
+    circuit.wait(1)
+    circuit.ask(5)
+    circuit.wait(5.5)
+    assert circuit.refused_for() == 0.5
+    circuit.wait(0.5)
+    assert circuit.state is OPEN
+    assert circuit.told[-1].at_s == circuit.now_s
+
+
 def test_a_freed_place_is_no_reason_to_time_out() -> None:
-    """The deadline is that of the oldest probe still out."""
+    """The deadlines are those of the probes still out."""
     circuit = Circuit(probes=2)
     circuit.trip()
     circuit.wait(10)
@@ -390,7 +440,7 @@ def test_the_last_resort_is_one_probe_before_its_time(circuit: Circuit) -> None:
     probe = circuit.force()
     assert probe.is_probe
     assert circuit.reasons[-1] is Reason.LAST_RESORT
-    assert isinstance(circuit.breaker.force_probe(), Refused)
+    assert isinstance(circuit.breaker.force_probe(LONGEST_S), Refused)
     circuit.refused_for()
     probe.succeed()
     assert circuit.state is CLOSED
@@ -401,7 +451,7 @@ def test_the_last_resort_is_one_even_where_more_probes_are_allowed() -> None:
     circuit = Circuit(probes=5)
     circuit.trip()
     circuit.force()
-    assert isinstance(circuit.breaker.force_probe(), Refused)
+    assert isinstance(circuit.breaker.force_probe(LONGEST_S), Refused)
     circuit.refused_for()
 
 
@@ -411,12 +461,12 @@ def test_a_failed_last_resort_leaves_the_rest_as_it_was(circuit: Circuit) -> Non
     circuit.wait(10)
     circuit.fail()
     circuit.wait(4)
-    refused = circuit.breaker.force_probe()
+    refused = circuit.breaker.force_probe(LONGEST_S)
     assert refused == Refused(6)
     circuit.wait(6)
     circuit.force().fail()
     assert circuit.refused_for() == 10
-    assert circuit.breaker.force_probe() == Refused(10)
+    assert circuit.breaker.force_probe(LONGEST_S) == Refused(10)
     circuit.wait(10)
     circuit.fail()
     assert circuit.refused_for() == 40
@@ -448,9 +498,9 @@ def test_the_last_resort_is_rare_while_all_fails(circuit: Circuit) -> None:
     circuit.trip()
     probes = 0
     for _ in range(600):
-        permit = circuit.breaker.acquire()
+        permit = circuit.breaker.acquire(LONGEST_S)
         if isinstance(permit, Refused):
-            permit = circuit.breaker.force_probe()
+            permit = circuit.breaker.force_probe(LONGEST_S)
         if isinstance(permit, Permit):
             probes += 1
             permit.fail()
@@ -465,7 +515,7 @@ def test_the_last_resort_of_a_circuit_that_is_not_open_is_what_is_there(circuit:
     circuit.wait(10)
     assert circuit.force().is_probe
     assert Reason.LAST_RESORT not in circuit.reasons
-    assert circuit.breaker.force_probe() == Refused(1)
+    assert circuit.breaker.force_probe(LONGEST_S) == Refused(1)
 
 
 # --- operators, health pages
@@ -499,19 +549,24 @@ def test_the_snapshot_tells_what_is_known(circuit: Circuit) -> None:
     circuit.succeed(2)
     snapshot = circuit.breaker.snapshot()
     assert (snapshot.state, snapshot.successes, snapshot.failures) == (CLOSED, 2, 0)
-    assert snapshot.open_for_s is snapshot.next_probe_s is None
+    assert (snapshot.open_for_s, snapshot.next_probe_s, snapshot.reason) == (None, None, None)
     circuit.trip()
     circuit.wait(4)
     snapshot = circuit.breaker.snapshot()
     assert (snapshot.state, snapshot.failures_in_a_row, snapshot.failures) == (OPEN, 5, 5)
     assert (snapshot.open_for_s, snapshot.next_probe_s) == (4, 6)
+    assert snapshot.reason is Reason.CONSECUTIVE_FAILURES
     circuit.wait(8)
     snapshot = circuit.breaker.snapshot()
     assert (snapshot.state, snapshot.open_for_s, snapshot.next_probe_s) == (HALF_OPEN, 12, 0)
-    circuit.fail()
+    assert (snapshot.reason, snapshot.probes_out) == (Reason.COOLED_DOWN, 0)
+    probe = circuit.ask()
+    assert circuit.breaker.snapshot().probes_out == 1
+    probe.fail()
     circuit.wait(1)
     snapshot = circuit.breaker.snapshot()
     assert (snapshot.state, snapshot.open_for_s, snapshot.next_probe_s) == (OPEN, 13, 19)
+    assert (snapshot.reason, snapshot.probes_out) == (Reason.PROBE_FAILED, 0)
 
 
 def test_one_line_tells_the_state(circuit: Circuit) -> None:
@@ -553,13 +608,13 @@ def test_a_listener_may_look_at_the_circuit() -> None:
         seen.append(breaker.state)
 
     breaker = CircuitBreaker(BreakerSettings(consecutive_failures=1), lambda: now_s[0], lambda: 0.0, listen)
-    permit = breaker.acquire()
+    permit = breaker.acquire(LONGEST_S)
     assert isinstance(permit, Permit)
     permit.fail()
     now_s[0] = 10
-    breaker.acquire()
+    breaker.acquire(LONGEST_S)
     now_s[0] = 1000
-    assert isinstance(breaker.acquire(), Permit)
+    assert isinstance(breaker.acquire(LONGEST_S), Permit)
     assert told == [OPEN, HALF_OPEN, OPEN, HALF_OPEN]
     assert seen == [OPEN, HALF_OPEN, HALF_OPEN, HALF_OPEN]
 
@@ -614,8 +669,9 @@ def test_settings_refuse_nonsense(wrong: dict[str, object], key: str, sentence: 
 def test_the_page_says_what_the_code_does() -> None:
     """Settings with their defaults, states with their numbers, and the legal transitions, all and no others."""
     text = PAGE.read_text("utf-8")
-    defaults = {name: f"{getattr(BreakerSettings(), name):g}" for name in BreakerSettings.model_fields}
-    assert dict(re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", text, re.MULTILINE)) == defaults
+    values = BreakerSettings().model_dump()
+    defaults = {name: "null" if value is None else f"{value:g}" for name, value in values.items()}
+    assert dict(re.findall(r"^\| `(\w+)` \| (null|[\d.]+) \|", text, re.MULTILINE)) == defaults
     assert re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|", text, re.MULTILINE) == sorted(
         ((from_.word, to.word, reason.value) for from_, to, reason in LEGAL),
         key=lambda row: ([State[row[0].upper()], State[row[1].upper()]], list(Reason).index(Reason(row[2]))),
@@ -628,7 +684,9 @@ def test_the_page_says_what_the_code_does() -> None:
 # --- every short sequence
 
 ASK, SUCCEED, FAIL, NEUTRAL, WAIT, FORCE = range(6)
-UNHURRIED = {"quiet_s": 1, "cooldown_s": 1, "max_cooldown_s": 4, "probe_timeout_s": 2, "jitter": 0}
+UNHURRIED = {"quiet_s": 1, "cooldown_s": 1, "max_cooldown_s": 4, "jitter": 0}
+PROBE_S = 2.0
+"""How long a probe may stay out."""
 
 
 class Walk:
@@ -665,7 +723,8 @@ class Walk:
             if event == WAIT:
                 self.now_s += 1.0
             elif event in (ASK, FORCE):
-                answer = breaker.acquire() if event == ASK else breaker.force_probe()
+                longest_s = PROBE_S - PROBE_GRACE_S
+                answer = breaker.acquire(longest_s) if event == ASK else breaker.force_probe(longest_s)
                 if isinstance(answer, Refused):
                     assert 0 < answer.retry_after_s <= 4.0
                     assert self.last is not CLOSED
@@ -688,8 +747,8 @@ class Walk:
         assert snapshot.successes >= 0 <= snapshot.failures
         assert snapshot.successes + snapshot.failures <= len(events)
         assert snapshot.state is self.last
-        self.now_s += 2.0 + 4.0  # the longest a probe may stay out, and the longest rest after it
-        assert isinstance(breaker.acquire(), Permit)
+        self.now_s += PROBE_S + 4.0  # the longest a probe may stay out, and the longest rest after it
+        assert isinstance(breaker.acquire(PROBE_S), Permit)
 
 
 @pytest.mark.parametrize("probes", [1, 2])
@@ -703,6 +762,7 @@ def test_every_sequence_of_seven_events(probes: int) -> None:
 
 # --- long random stories
 
+LONGEST = st.sampled_from([0.0, 0.5, 59.0, 600.0])
 TIMES = st.sampled_from([0.0, 0.25, 1.0, 5.0, 10.0, 10.5, 30.0, 60.0, 600.0]) | st.floats(0, 100)
 
 
@@ -715,6 +775,7 @@ class Twins(RuleBasedStateMachine):
         self.told: tuple[list[Transition], list[Transition]] = ([], [])
         self.out: list[tuple[Permit, Permit]] = []
         self.done: list[tuple[Permit, Permit]] = []
+        self.deadlines: dict[Permit, tuple[int, float]] = {}  # probe -> changes of state before it, its deadline
 
     @initialize(
         failures=st.integers(1, 3),
@@ -722,30 +783,47 @@ class Twins(RuleBasedStateMachine):
         probes=st.integers(1, 3),
         luck=st.sampled_from([0.0, 0.5]),
         cooldown_s=st.sampled_from([0.5, 10.0, 200.0]),
+        probe_timeout_s=st.sampled_from([None, 0.5, 30.0]),
     )
-    def build(self, failures: int, ratio: float, probes: int, luck: float, cooldown_s: float) -> None:
+    def build(
+        self,
+        failures: int,
+        ratio: float,
+        probes: int,
+        luck: float,
+        cooldown_s: float,
+        probe_timeout_s: float | None,
+    ) -> None:
         """Any settings."""
         self.settings = BreakerSettings(
-            consecutive_failures=failures, failure_ratio=ratio, probes=probes, min_requests=4, cooldown_s=cooldown_s
+            consecutive_failures=failures,
+            failure_ratio=ratio,
+            probes=probes,
+            min_requests=4,
+            cooldown_s=cooldown_s,
+            probe_timeout_s=probe_timeout_s,
         )
         self.watched, self.unseen = (
             CircuitBreaker(self.settings, lambda: self.now_s, lambda: luck, told.append) for told in self.told
         )
 
-    def _keep(self, a: Permit | Refused, b: Permit | Refused) -> None:
+    def _keep(self, a: Permit | Refused, b: Permit | Refused, longest_s: float) -> None:
         if isinstance(a, Permit) and isinstance(b, Permit):
             assert a.is_probe == b.is_probe
             self.out.append((a, b))
+            if a.is_probe:
+                longest_s = min(longest_s + PROBE_GRACE_S, self.settings.probe_timeout_s or math.inf)
+                self.deadlines[a] = (len(self.told[0]), self.now_s + longest_s)
         else:
             assert a == b
 
-    @rule()
-    def ask(self) -> None:
-        self._keep(self.watched.acquire(), self.unseen.acquire())
+    @rule(longest_s=LONGEST)
+    def ask(self, longest_s: float) -> None:
+        self._keep(self.watched.acquire(longest_s), self.unseen.acquire(longest_s), longest_s)
 
-    @rule()
-    def force(self) -> None:
-        self._keep(self.watched.force_probe(), self.unseen.force_probe())
+    @rule(longest_s=LONGEST)
+    def force(self, longest_s: float) -> None:
+        self._keep(self.watched.force_probe(longest_s), self.unseen.force_probe(longest_s), longest_s)
 
     @precondition(lambda self: self.out)
     @rule(data=st.data(), verdict=st.sampled_from(["succeed", "fail", "fail", "neutral"]))
@@ -753,6 +831,7 @@ class Twins(RuleBasedStateMachine):
         twins = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
         for permit in twins:
             getattr(permit, verdict)()
+        self.deadlines.pop(twins[0], None)
         self.done.append(twins)
 
     @precondition(lambda self: self.done)
@@ -776,12 +855,12 @@ class Twins(RuleBasedStateMachine):
     def wait_as_told(self) -> None:
         """Who is refused by an open circuit, and waits as told, is let through, for nobody else asked."""
         if self.watched.state is OPEN:
-            refused = self.watched.acquire()
+            refused = self.watched.acquire(LONGEST_S)
             assert isinstance(refused, Refused)
             self.now_s += refused.retry_after_s + 1e-9
-            answers = self.watched.acquire(), self.unseen.acquire()
+            answers = self.watched.acquire(LONGEST_S), self.unseen.acquire(LONGEST_S)
             assert isinstance(answers[0], Permit)
-            self._keep(*answers)
+            self._keep(*answers, LONGEST_S)
 
     @rule()
     def reset(self) -> None:
@@ -798,6 +877,15 @@ class Twins(RuleBasedStateMachine):
             assert (snapshot.open_for_s is None) == (snapshot.next_probe_s is None) == (snapshot.state is CLOSED)
             assert 0 <= (snapshot.next_probe_s or 0) <= longest_s
             assert repr(self.watched)
+
+    @invariant()
+    def no_probe_outlives_its_deadline(self) -> None:
+        if hasattr(self, "watched"):
+            probes_out = self.watched.snapshot().probes_out
+            changes = len(self.told[0])
+            running = [deadline_s for since, deadline_s in self.deadlines.values() if since == changes]
+            assert probes_out == len(running) <= self.settings.probes
+            assert all(deadline_s > self.now_s for deadline_s in running)
 
     def teardown(self) -> None:
         if hasattr(self, "watched"):
