@@ -8,11 +8,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from gateway.core.pricing import Price, PriceTable
-from gateway.core.quantity import NotSwitch
+from gateway.core.quantity import NotSwitch, Seconds
 from gateway.core.settings import Settings
 from gateway.core.timeouts import TimeoutOverrides
 
 ANY = "*"
+
+Balance = Literal["ordered", "weighted", "least_busy"]
+"""How one of several targets is chosen."""
+
 MAX_REMEMBERED_ROUTES = 1024
 """Routes of pattern names kept ready; the oldest leaves first, so made-up names cannot fill the memory."""
 
@@ -70,6 +74,17 @@ class TargetSettings(Settings):
 
     target: TargetName
     """provider/model, or provider/* for the name as asked."""
+    weight: Annotated[int, Field(ge=0, le=1_000_000), NotSwitch] = 1
+    """Its share where balance is weighted, beside the weights of the others; 0 serves only when they cannot."""
+
+
+class HedgeSettings(Settings):
+    """A second target starts where the first is slow; the first content wins, the other is cancelled, and paid."""
+
+    after_s: Seconds
+    """Seconds without content after which the next target starts too."""
+    max_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NotSwitch] = 0.05
+    """Most of this model's requests that may do so: 0.05 is one in twenty."""
 
 
 def _form(value: object) -> str:
@@ -90,8 +105,12 @@ class ModelSettings(Settings):
         Field(min_length=1),
     ]
     """Where requests go, in this order: provider/model, or provider/* for the asked name; one dialect."""
-    balance: Literal["ordered"] = "ordered"
-    """How a target is chosen: ordered takes the first that may serve."""
+    balance: Balance = "ordered"
+    """Which is asked first: ordered the first, weighted one by its weight, least_busy the idler of two."""
+    hedge: HedgeSettings | None = None
+    """When a second target is asked beside a slow one; left out: never."""
+    slow_first_token_s: Seconds | None = None
+    """Seconds to the first content beyond which an answer counts as a failure of its target; left out: none does."""
     max_output: Annotated[int, Field(ge=1, le=10_000_000), NotSwitch] | None = None
     """Most output tokens of one request, where the request names none."""
     price: Price | None = None
@@ -104,15 +123,25 @@ class ModelSettings(Settings):
         """Provider and model of each target, in order."""
         return tuple(split_target(t if isinstance(t, str) else t.target) for t in self.targets)
 
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """The weight of each target, in order."""
+        return tuple(1 if isinstance(t, str) else t.weight for t in self.targets)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One provider's model; ``price`` None means that requests are refused as unpriced."""
+    """One provider's model; ``price`` None means that requests are refused as unpriced.
+
+    ``circuit`` names its breaker among those of the provider: the model, or the configured pattern where the model is
+    whatever matches one, so that names made up by clients make no breakers.
+    """
 
     provider: str
     model: str
     weight: int = 1
     price: Price | None = None
+    circuit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +149,8 @@ class Route:
     """Where one asked name leads.
 
     ``asked`` is the client's word, ``label`` the configured name or pattern (the metric label, a closed set),
-    ``targets`` have their ``*`` filled in, ``timeouts`` change the provider's.
+    ``targets`` have their ``*`` filled in, ``timeouts`` change the provider's; the rest is as in
+    :class:`ModelSettings`.
     """
 
     asked: str
@@ -129,6 +159,9 @@ class Route:
     max_output: int | None
     timeouts: TimeoutOverrides | None
     dialect: str
+    balance: Balance = "ordered"
+    hedge: HedgeSettings | None = None
+    slow_first_token_s: float | None = None
 
 
 class ModelTable:
@@ -183,11 +216,21 @@ class ModelTable:
             )
         )
 
+    def circuits(self) -> tuple[tuple[str, str], ...]:
+        """Return each pair of provider and circuit that can occur, in the configuration's order: the known breakers."""
+        return tuple(
+            dict.fromkeys(
+                (provider, _circuit(label, model))
+                for label, settings in self._models.items()
+                for provider, model in settings.target_names
+            )
+        )
+
     def _route(self, asked: str, label: str) -> Route:
         settings = self._models[label]
         targets = tuple(
-            self._target(provider, asked if model == ANY else model, settings.price)
-            for provider, model in settings.target_names
+            self._target(provider, asked if model == ANY else model, weight, settings.price, _circuit(label, model))
+            for (provider, model), weight in zip(settings.target_names, settings.weights, strict=True)
         )
         return Route(
             asked=asked,
@@ -196,8 +239,16 @@ class ModelTable:
             max_output=settings.max_output,
             timeouts=settings.timeouts,
             dialect=self._dialects[targets[0].provider],
+            balance=settings.balance,
+            hedge=settings.hedge,
+            slow_first_token_s=settings.slow_first_token_s,
         )
 
-    def _target(self, provider: str, model: str, price: Price | None) -> Target:
+    def _target(self, provider: str, model: str, weight: int, price: Price | None, circuit: str) -> Target:
         price = price or self._prices.lookup(model) or self._unpriced
-        return Target(provider=provider, model=model, price=price)
+        return Target(provider=provider, model=model, weight=weight, price=price, circuit=circuit)
+
+
+def _circuit(label: str, model: str) -> str:
+    """Name the breaker of a configured target; an exact name that goes through as asked names its own."""
+    return label if model == ANY else model

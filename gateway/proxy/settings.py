@@ -3,10 +3,16 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from gateway.core.quantity import NotSwitch, Seconds
 from gateway.core.settings import Settings
+
+GRACE_S = 5.0
+"""Where nothing is written: how long a load balancer may take to see that this process leaves."""
+
+Pause = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False), NotSwitch]
+"""A time of at most a day that may be nothing."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -40,10 +46,28 @@ class ServerSettings(Settings):
     """A client that takes nothing for so long is cut."""
     idle_timeout_s: Seconds = 75.0
     """How long a connection may wait for its next request."""
+    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000), NotSwitch] = 20_000
+    """Requests worked on at once; further ones wait in a queue."""
+    max_queued: Annotated[int, Field(ge=0, le=1_000_000), NotSwitch] = 1000
+    """Requests in that queue at most; one more is refused at once, as overloaded."""
+    queue_s: Seconds = 1.0
+    """How long each of them waits at most."""
+    drain_s: Pause = 60.0
+    """From the signal to stop until what still runs is ended; 0 ends it at once."""
+    ready_grace_s: Pause = Field(default_factory=lambda before: min(GRACE_S, before["drain_s"]))
+    """The first part of drain_s, in which requests are still served; left out: 5, or drain_s where that is less."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe message that is logged."""
     access_log: bool = True
     """One JSON line per request, without prompt or key."""
+
+    @field_validator("ready_grace_s")
+    @classmethod
+    def _within_drain(cls, value: float, info: ValidationInfo) -> float:
+        drain_s = info.data.get("drain_s", value)
+        if value > drain_s:
+            raise ValueError(f"must be at most drain_s, {drain_s:g}, which begins at the same moment")
+        return value
 
     @property
     def max_body_bytes(self) -> int:

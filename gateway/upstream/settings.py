@@ -9,16 +9,19 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from gateway.core.breaker import BreakerSettings
 from gateway.core.quantity import NotSwitch, Seconds
 from gateway.core.settings import Settings
 from gateway.core.timeouts import TimeoutOverrides, Timeouts, merged
 
 __all__ = [
+    "BreakerSettings",
     "PoolSettings",
     "ProviderSettings",
     "TimeoutOverrides",
     "Timeouts",
     "TlsSettings",
+    "UnfinishedSettings",
     "is_local_host",
     "merged",
 ]
@@ -133,6 +136,10 @@ class PoolSettings(Settings):
     """How long a resolved address is used, in seconds."""
     warm: Annotated[int, Field(ge=0, le=1000), NotSwitch] = 1
     """Connections opened at start, before the first request; 0 is none."""
+    max_queued: Annotated[int, Field(ge=0, le=1_000_000), NotSwitch] = 1000
+    """Requests that may wait for a connection when all are in use; one more is refused at once."""
+    queue_s: Seconds = 1.0
+    """How long each of them waits at most, in seconds."""
 
     @field_validator("warm")
     @classmethod
@@ -148,6 +155,26 @@ class TlsSettings(Settings):
 
     ca_file: Annotated[str, Field(min_length=1)] | None = None
     """PEM file of the certificate authorities to trust instead of the system's."""
+
+
+class UnfinishedSettings(Settings):
+    """What becomes of a stream whose client left in the middle of it."""
+
+    settle: Literal["cancel", "drain"] = "cancel"
+    """cancel ends it upstream and estimates its usage; drain reads on, unseen, for the provider's own figures."""
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000), NotSwitch] = 4096
+    """Where settle is drain: output tokens read on at most; then it is cancelled."""
+    max_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), NotSwitch] = 60.0
+    """Where settle is drain: seconds read on at most; then it is cancelled."""
+
+
+class RetrySettings(Settings):
+    """How often a target may be asked again; to turn to another target needs no leave."""
+
+    share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NotSwitch] = 0.2
+    """Retries that each first request to a target earns it; with floor: 0, 0 switches them off."""
+    floor: Annotated[int, Field(ge=0, le=1000), NotSwitch] = 3
+    """Retries that a target has before any traffic."""
 
 
 class ProviderSettings(Settings):
@@ -176,6 +203,12 @@ class ProviderSettings(Settings):
     """How long it may take."""
     tls: TlsSettings = TlsSettings()
     """TLS."""
+    breaker: BreakerSettings = BreakerSettings()
+    """When a model of it that fails is left alone, and when it is tried again."""
+    retries: RetrySettings = RetrySettings()
+    """How often a model of it may be asked again."""
+    unfinished: UnfinishedSettings = UnfinishedSettings()
+    """What becomes of streams whose client left."""
 
     @field_validator("base_url")
     @classmethod

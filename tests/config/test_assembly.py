@@ -13,7 +13,7 @@ from gateway.config import Config, ConfigError, json_schema, load, shipped_price
 from gateway.config.assembly import assemble
 from gateway.config.document import Document
 from gateway.core.pricing import FREE, Price
-from gateway.core.routing import ModelSettings
+from gateway.core.routing import HedgeSettings, ModelSettings
 from gateway.core.timeouts import TimeoutOverrides
 from gateway.tenancy.tenants import hash_key
 from tests.config.bad_files import P
@@ -21,7 +21,7 @@ from tests.config.conftest import Write, mistakes_in
 
 HASH = hash_key("agw-one")
 GOOD = f"""\
-server: {{port: 9000, max_body_mb: 1}}
+server: {{port: 9000, max_body_mb: 1, max_in_flight: 500, drain_s: 3}}
 ops: {{metrics_token: "${{TOKEN:-}}"}}
 providers:
   openai: {{dialect: openai, base_url: https://api.openai.com/v1/, api_keys: ["${{OPENAI}}"]}}
@@ -31,9 +31,16 @@ providers:
     headers: {{api-key: abc}}
     query: {{api-version: 2024-10-21}}
     timeouts: {{stall_s: 5}}
+    breaker: {{consecutive_failures: 3, cooldown_s: 2}}
+    unfinished: {{settle: drain, max_tokens: 100, max_s: 9}}
   anthropic: {{dialect: anthropic, base_url: https://api.anthropic.com, api_keys: [a, b], pool: {{warm: 0}}}}
 models:
-  gpt-4o-mini: {{targets: [openai/gpt-4o-mini, {{target: eu/gpt-4o-mini}}], timeouts: {{stall_s: 9}}}}
+  gpt-4o-mini:
+    targets: [openai/gpt-4o-mini, {{target: eu/gpt-4o-mini, weight: 3}}]
+    balance: weighted
+    hedge: {{after_s: 2.5}}
+    slow_first_token_s: 20
+    timeouts: {{stall_s: 9}}
   "gpt-*": {{targets: ["openai/*"], max_output: 4096}}
   mine: {{targets: [eu/mine], price: {{input: 0.15, output: 0.60}}}}
 tenants:
@@ -70,6 +77,26 @@ def test_a_good_file_becomes_a_configuration(good: Config) -> None:
     assert route.targets[0].price == good.prices.lookup("gpt-4o-mini")
     assert route.timeouts == TimeoutOverrides(stall_s=9)
     assert [tenant.id for tenant in good.tenants] == ["acme"]
+
+
+def test_what_an_outage_needs_arrives_where_it_is_used(good: Config) -> None:
+    """Bounds and drain at the server, circuit and unfinished streams at the provider, the choice in the route."""
+    server, eu, openai = good.server, good.providers["eu"], good.providers["openai"]
+    assert (server.max_in_flight, server.max_queued, server.drain_s, server.ready_grace_s) == (500, 1000, 3, 3)
+    assert (eu.breaker.consecutive_failures, eu.breaker.cooldown_s, eu.breaker.probes) == (3, 2, 1)
+    assert (eu.unfinished.settle, eu.unfinished.max_tokens, eu.unfinished.max_s) == ("drain", 100, 9)
+    assert openai.unfinished.settle == "cancel"
+    route = good.models.resolve("gpt-4o-mini")
+    assert route is not None
+    assert (route.balance, [target.weight for target in route.targets]) == ("weighted", [1, 3])
+    assert route.hedge == HedgeSettings(after_s=2.5, max_share=0.05)
+    assert route.slow_first_token_s == 20
+    assert good.models.circuits() == (
+        ("openai", "gpt-4o-mini"),
+        ("eu", "gpt-4o-mini"),
+        ("openai", "gpt-*"),
+        ("eu", "mine"),
+    )
 
 
 def test_nothing_changes_after_load(good: Config) -> None:
@@ -208,6 +235,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
 WORDS = ["server", "ops", "providers", "models", "tenants", "pricing", "cache", "port", "p", "m", "id"]
 WORDS += ["targets", "target", "dialect", "base_url", "api_keys", "headers", "keys", "hash", "price"]
 WORDS += ["unpriced", "timeouts", "total_s", "tls", "verify", "balance", "weight", "limits"]
+WORDS += ["hedge", "after_s", "slow_first_token_s", "breaker", "unfinished", "max_s", "drain_s", "ready_grace_s"]
 TREES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (

@@ -118,6 +118,22 @@ def test_every_mistake_is_told_in_one_pass() -> None:
     ]
 
 
+class Voyage(Settings):
+    """A file with a default that follows another key."""
+
+    days: Annotated[int, Field(ge=1, le=9)] = 3
+    """How long."""
+    loaves: int = Field(default_factory=lambda before: 2 * int(before["days"]))
+    """To eat."""
+
+
+def test_a_default_made_from_other_keys_is_not_a_mistake() -> None:
+    """Pydantic complains that it could not make one; whoever reads wrote only the other."""
+    assert Voyage(days=2).loaves == 4
+    assert [mistake.key for mistake in mistakes("days: 0", Voyage)] == ["days"]
+    assert [mistake.key for mistake in mistakes("days: 0\nloaves: x", Voyage)] == ["days", "loaves"]
+
+
 def test_a_list_is_not_called_empty_for_its_wrong_entries() -> None:
     """Pydantic counts those that passed; the others are blamed themselves."""
     (mistake,) = mistakes("ports: [1]")

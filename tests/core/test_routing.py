@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from gateway.core.pricing import FREE, Price, PriceTable
 from gateway.core.routing import (
     MAX_REMEMBERED_ROUTES,
+    HedgeSettings,
     ModelSettings,
     ModelTable,
     Target,
@@ -107,9 +108,105 @@ def test_targets_of_one_model_may_cost_differently() -> None:
     route = table({"m": {"targets": ["openai/gpt-4o", "eu/x"]}}).resolve("m")
     assert route is not None
     assert route.targets == (
-        Target("openai", "gpt-4o", price=KNOWN),
-        Target("eu", "x", price=None),
+        Target("openai", "gpt-4o", price=KNOWN, circuit="gpt-4o"),
+        Target("eu", "x", price=None, circuit="x"),
     )
+
+
+def test_a_route_carries_how_its_targets_are_chosen() -> None:
+    """Balance, weights, hedge and patience as written; nothing of it where nothing is written."""
+    plain = MODELS.resolve("claude")
+    chosen = table(
+        {
+            "m": {
+                "targets": ["openai/a", {"target": "eu/b", "weight": 0}, {"target": "eu/c", "weight": 7}],
+                "balance": "weighted",
+                "hedge": {"after_s": 2},
+                "slow_first_token_s": 10,
+            }
+        }
+    ).resolve("m")
+    assert plain is not None and chosen is not None
+    assert (plain.balance, plain.hedge, plain.slow_first_token_s) == ("ordered", None, None)
+    assert [target.weight for target in plain.targets] == [1]
+    assert (chosen.balance, chosen.slow_first_token_s) == ("weighted", 10)
+    assert chosen.hedge == HedgeSettings(after_s=2, max_share=0.05)
+    assert [target.weight for target in chosen.targets] == [1, 0, 7]
+
+
+@pytest.mark.parametrize(
+    ("asked", "circuits"),
+    [
+        ("gpt-4o", ["gpt-4o", "gpt-4o-eu"]),
+        ("gpt-5", ["gpt-*", "gpt-4o"]),
+        ("gpt-6-made-up", ["gpt-*", "gpt-4o"]),
+        ("anything/else", ["*"]),
+    ],
+)
+def test_a_circuit_is_named_after_what_is_configured(asked: str, circuits: list[str]) -> None:
+    """The model where one is named, else the pattern, however many names it is asked for by."""
+    route = MODELS.resolve(asked)
+    assert route is not None
+    assert [target.circuit for target in route.targets] == circuits
+
+
+def test_an_exact_name_that_goes_through_has_a_circuit_of_its_own() -> None:
+    """It is the same as that of a target which names it."""
+    models = table({"llama": {"targets": ["openai/*"]}, "alias": {"targets": ["openai/llama"]}})
+    llama, alias = models.resolve("llama"), models.resolve("alias")
+    assert llama is not None and alias is not None
+    assert llama.targets[0] == alias.targets[0] == Target("openai", "llama", circuit="llama")
+    assert models.circuits() == (("openai", "llama"),)
+
+
+def test_all_circuits_are_known_before_the_first_request() -> None:
+    """Each once, in the order of the file."""
+    assert MODELS.circuits() == (
+        ("eu", "*"),
+        ("openai", "gpt-*"),
+        ("eu", "gpt-4o"),
+        ("openai", "gpt-4o"),
+        ("eu", "gpt-4o-eu"),
+        ("anthropic", "claude-x"),
+    )
+
+
+@given(st.from_regex(r"[a-z0-9.-]{1,12}", fullmatch=True) | st.sampled_from(["gpt-4o", "gpt-4.1", "claude", "gpt-"]))
+def test_no_name_that_is_asked_for_makes_a_new_circuit(asked: str) -> None:
+    """Clients choose names; breakers, and their metrics, must stay a closed set."""
+    route = MODELS.resolve(asked)
+    assert route is not None
+    assert {(target.provider, target.circuit) for target in route.targets} <= set(MODELS.circuits())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"balance": "random"},
+        {"balance": None},
+        {"hedge": {}},
+        {"hedge": {"after_s": 0}},
+        {"hedge": {"after_s": float("inf")}},
+        {"hedge": {"after_s": True}},
+        {"hedge": {"after_s": 1, "max_share": 0}},
+        {"hedge": {"after_s": 1, "max_share": 1.1}},
+        {"hedge": {"after_s": 1, "max_share": True}},
+        {"hedge": {"after_s": 1, "max_shares": 1}},
+        {"slow_first_token_s": 0},
+        {"slow_first_token_s": -1},
+        {"slow_first_token_s": float("nan")},
+        {"targets": [{"target": "openai/a", "weight": -1}]},
+        {"targets": [{"target": "openai/a", "weight": 1.5}]},
+        {"targets": [{"target": "openai/a", "weight": True}]},
+        {"targets": [{"target": "openai/a", "weight": None}]},
+        {"targets": [{"target": "openai/a", "weights": 1}]},
+        {"targets": [{"weight": 1}]},
+    ],
+)
+def test_what_cannot_be_meant_is_refused(model: dict[str, object]) -> None:
+    """Times that are none, shares of more than all, weights that are no whole numbers."""
+    with pytest.raises(ValidationError):
+        ModelSettings.model_validate({"targets": ["openai/a", "eu/a"], **model})
 
 
 def test_names_keep_the_order_of_the_file() -> None:

@@ -14,6 +14,8 @@ def test_what_holds_where_nothing_is_written() -> None:
     assert (settings.host, settings.port, settings.max_body_bytes) == ("0.0.0.0", 8080, 32 * 1024 * 1024)
     assert (settings.deadline_s, settings.keepalive_s, settings.write_timeout_s) == (120, 15, 60)
     assert (settings.head_timeout_s, settings.body_timeout_s, settings.idle_timeout_s) == (10, 30, 75)
+    assert (settings.max_in_flight, settings.max_queued, settings.queue_s) == (20_000, 1000, 1)
+    assert (settings.ready_grace_s, settings.drain_s) == (5, 60)
     assert (settings.log_level, settings.access_log) == ("info", True)
     assert OpsSettings().metrics_token is None
 
@@ -29,6 +31,19 @@ def test_what_holds_where_nothing_is_written() -> None:
         ("max_body_mb", 1025),
         ("deadline_s", 0),
         ("keepalive_s", -1),
+        ("max_in_flight", 0),
+        ("max_in_flight", True),
+        ("max_in_flight", 0.5),
+        ("max_queued", -1),
+        ("queue_s", 0),
+        ("drain_s", -1),
+        ("drain_s", float("inf")),
+        ("drain_s", float("nan")),
+        ("drain_s", False),
+        ("drain_s", 86401),
+        ("ready_grace_s", -1),
+        ("ready_grace_s", True),
+        ("ready_grace_s", 61),
         ("log_level", "loud"),
         ("access_log", "perhaps"),
         ("prot", 8080),
@@ -38,7 +53,34 @@ def test_what_is_refused(key: str, value: Any) -> None:
     """Each at its key, unknown keys included."""
     with pytest.raises(ValidationError) as refusal:
         ServerSettings.model_validate({key: value})
-    assert [error["loc"] for error in refusal.value.errors()] == [(key,)]
+    # a default that is made from other keys is not made when one of them is wrong, and pydantic says that too
+    found = [error["loc"] for error in refusal.value.errors() if error["type"] != "default_factory_not_called"]
+    assert found == [(key,)]
+
+
+@pytest.mark.parametrize(
+    ("written", "grace_s"),
+    [
+        ({}, 5),
+        ({"drain_s": 0}, 0),
+        ({"drain_s": 2}, 2),
+        ({"drain_s": 600}, 5),
+        ({"drain_s": 2, "ready_grace_s": 2}, 2),
+        ({"drain_s": 10, "ready_grace_s": 0}, 0),
+        ({"ready_grace_s": 0}, 0),
+        ({"ready_grace_s": 60}, 60),
+    ],
+)
+def test_the_grace_is_part_of_the_drain(written: dict[str, Any], grace_s: float) -> None:
+    """Both begin with the signal: a short drain shortens a grace of which nothing is said."""
+    settings = ServerSettings.model_validate(written)
+    assert settings.ready_grace_s == grace_s <= settings.drain_s
+
+
+def test_a_grace_beyond_the_drain_is_refused() -> None:
+    """Nobody would be served in what is beyond it."""
+    with pytest.raises(ValidationError, match="must be at most drain_s, 5,"):
+        ServerSettings.model_validate({"drain_s": 5, "ready_grace_s": 5.5})
 
 
 def test_settings_do_not_change() -> None:

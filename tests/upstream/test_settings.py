@@ -3,7 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from gateway.upstream.settings import PoolSettings, ProviderSettings, is_local_host
+from gateway.upstream.settings import (
+    BreakerSettings,
+    PoolSettings,
+    ProviderSettings,
+    UnfinishedSettings,
+    is_local_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +58,18 @@ def test_hosts_that_plain_http_may_reach(host: str, local: bool) -> None:
         {"headers": {"A B": "x"}},
         {"dialect": "anthropic", "base_url": "https://api.example.com/v1"},
         {"pool": {"connections": 1, "warm": 2}},
+        {"pool": {"max_queued": -1}},
+        {"pool": {"max_queued": True}},
+        {"pool": {"queue_s": 0}},
+        {"breaker": {"probes": 0}},
+        {"breaker": {"window_s": float("inf")}},
+        {"breaker": {"cooldown_s": 2, "max_cooldown_s": 1}},
+        {"breaker": None},
+        {"unfinished": {"settle": "wait"}},
+        {"unfinished": {"settle": "drain", "max_tokens": 0}},
+        {"unfinished": {"settle": "drain", "max_s": 0}},
+        {"unfinished": {"settle": "drain", "max_s": 3601}},
+        {"unfinished": {"settle": "drain", "max_s": True}},
         {"unknown": 1},
     ],
 )
@@ -75,3 +93,11 @@ def test_defaults_and_secrets() -> None:
     assert settings.base_url == "https://api.example.com/v1"
     assert (settings.usage, settings.pool) == ("inject", PoolSettings())
     assert "hidden" not in repr(settings)
+
+
+def test_what_holds_in_an_outage_where_nothing_is_written() -> None:
+    """A circuit with its defaults, a short queue, and no stream that goes on without its client."""
+    settings = ProviderSettings.model_validate({"dialect": "openai", "base_url": "https://api.example.com/v1"})
+    assert settings.breaker == BreakerSettings()
+    assert (settings.pool.max_queued, settings.pool.queue_s) == (1000, 1)
+    assert settings.unfinished == UnfinishedSettings(settle="cancel", max_tokens=4096, max_s=60)
