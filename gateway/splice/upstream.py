@@ -1,4 +1,7 @@
-"""The upstream half: connections whose response bodies can be taken over, and requests that cost little to send."""
+"""The upstream half: connections whose response bodies can be taken over, and requests that cost little to send.
+
+Long because a connection, the request on it and the body of its answer lean on the same internals of aiohttp.
+"""
 
 import asyncio
 import re
@@ -31,8 +34,15 @@ def _is_spliceable(head: bytes) -> bool:
     return all(pattern.search(head) for pattern in _SPLICEABLE) and not _NOT_SPLICEABLE.search(head)
 
 
+class StaleConnection(aiohttp.ClientConnectionError):
+    """A connection of the pool, no fresh one, ended before a byte of the answer to this request had come."""
+
+
 class UpstreamProtocol(ResponseHandler):
     """aiohttp's client protocol, which keeps the body of an event stream for whoever claims it.
+
+    ``kept``: the connection was in the pool before. ``heard``: bytes came since the last request was written.
+    ``lost``: it is gone, and the cause if there was one.
 
     Bytes that nobody asked for, behind a body's end or on an idle connection, close the connection: aiohttp would keep
     them and take them for the answer to the next request, which may be another tenant's.
@@ -42,12 +52,13 @@ class UpstreamProtocol(ResponseHandler):
         super().__init__(loop=loop)
         self._head: bytes | None = None
         self._answered = True
+        self.kept = self.heard = False
         self.surplus: bytearray | None = None
         self.lost: tuple[Exception | None] | None = None
 
     def set_response_params(self, **params: Any) -> None:
         self._head = b""
-        self._answered = False
+        self._answered = self.heard = False
         super().set_response_params(**params)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
@@ -65,6 +76,7 @@ class UpstreamProtocol(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         if self._head is not None and data:
+            self.heard = True
             self._head_received(self._head + data)
         elif self.surplus is None:
             if data and self._answered and (self._payload is None or self._payload.is_eof()):
@@ -96,6 +108,13 @@ class UpstreamProtocol(ResponseHandler):
         else:
             self._head = None
             super().data_received(data)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Tell whoever reads the body too: what is wrong with its framing aiohttp tells only who waits for a head."""
+        payload = self._payload
+        super().set_exception(exc, *cause)
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(aiohttp.ClientPayloadError("the body is not framed as HTTP says"), *cause)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head = None
@@ -239,6 +258,7 @@ async def send(session: aiohttp.ClientSession, where: aiohttp.ClientRequest, req
     """Send the bytes of a whole request on a connection of the pool; return when the response head is here.
 
     Raises:
+        StaleConnection: the connection had been closed, most likely, before the request came to it.
         aiohttp.ClientError, OSError: the connection cannot be had, or breaks, or answers no HTTP.
     """
     connector = session.connector
@@ -249,10 +269,14 @@ async def send(session: aiohttp.ClientSession, where: aiohttp.ClientRequest, req
     except TimeoutError as error:
         # aiohttp's client does the same: the caller's own deadline must not be taken for that of connecting
         raise aiohttp.ConnectionTimeoutError from error
+    protocol: Any = connection.protocol
+    kept, protocol.kept = protocol.kept, True
     try:
-        message, payload = await _head(connection.protocol, request)
-    except BaseException:
+        message, payload = await _head(protocol, request)
+    except BaseException as error:
         connection.close()
+        if kept and not protocol.heard and isinstance(error, (aiohttp.ClientConnectionError, OSError)):
+            raise StaleConnection from error
         raise
     return SplicedResponse(message, payload, connection)
 
@@ -264,7 +288,7 @@ def pool_counts(connector: TCPConnector) -> tuple[int, int]:
 
 async def _head(protocol: Any, request: bytes) -> tuple[Any, aiohttp.StreamReader]:
     """Write a request and wait for the head of its final response (RFC 9110 §15.2: others may come before)."""
-    if protocol is None or protocol.transport is None:
+    if protocol.transport is None:
         raise aiohttp.ServerDisconnectedError
     protocol.set_response_params(read_until_eof=True, read_bufsize=2**16)
     protocol.transport.write(request)
@@ -284,5 +308,7 @@ async def warm(session: aiohttp.ClientSession, where: aiohttp.ClientRequest, con
     )
     standing = [connection for connection in opened if not isinstance(connection, BaseException)]
     for connection in standing:
+        if isinstance(connection.protocol, UpstreamProtocol):
+            connection.protocol.kept = True
         connection.release()
     return len(standing)

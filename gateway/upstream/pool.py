@@ -1,11 +1,15 @@
-"""One connection pool for one provider, and the one place where aiohttp's client exceptions become our errors."""
+"""One connection pool for one provider, and the one place where aiohttp's client exceptions become our errors.
+
+A connection that the provider closed while it was idle is found out only by a request on it: that request is sent once
+more, on a fresh connection, and nobody hears of it.
+"""
 
 import asyncio
 import io
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
@@ -14,11 +18,19 @@ from yarl import URL
 
 from gateway import splice
 from gateway.core.errors import GatewayError
+from gateway.splice.upstream import StaleConnection
+from gateway.upstream.reused import WatchedResponse, WatchingConnector
 from gateway.upstream.settings import PoolSettings, TlsSettings
 
 T = TypeVar("T")
 
 Response = aiohttp.ClientResponse | splice.SplicedResponse
+
+STALE_WITHIN_S = 5.0
+"""So soon after a request was begun a connection ends that was dead before, slow ways and a busy loop included.
+
+Later it is the provider that has worked on the request and failed.
+"""
 
 _CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
@@ -74,25 +86,50 @@ class Pool:
         provider: the name in error messages.
         url: any address of the provider; all requests go to its host.
         spliced: whether to go past aiohttp's client; False keeps to its public interface.
+        on_stale: told of each request that is sent again.
+
+    Attributes:
+        stale_retries: requests that were sent again because their connection had been closed while it was idle.
     """
 
-    def __init__(self, provider: str, url: URL, settings: PoolSettings, tls: TlsSettings, *, spliced: bool) -> None:
+    def __init__(
+        self,
+        provider: str,
+        url: URL,
+        settings: PoolSettings,
+        tls: TlsSettings,
+        *,
+        spliced: bool,
+        on_stale: Callable[[], None] | None = None,
+    ) -> None:
         self._provider = provider
         self._warm = settings.warm
         self._spliced = spliced
-        connector_class = splice.SplicingConnector if spliced else TCPConnector
-        self._connector: TCPConnector = connector_class(
-            limit=settings.connections,
-            keepalive_timeout=settings.keepalive_s,
-            ttl_dns_cache=int(settings.dns_ttl_s),
-            ssl=tls_context(tls),
+        self._loop = asyncio.get_running_loop()
+        self._on_stale = on_stale
+        self.stale_retries = 0
+        # A connector that keeps nothing is the one public way to a connection that was not kept.
+        keeping: type[TCPConnector] = splice.SplicingConnector if spliced else WatchingConnector
+        fresh: type[TCPConnector] = splice.SplicingConnector if spliced else TCPConnector
+        options: dict[str, Any] = {
+            "limit": settings.connections,
+            "ttl_dns_cache": int(settings.dns_ttl_s),
+            "ssl": tls_context(tls),
+        }
+        self._connectors = (
+            keeping(keepalive_timeout=settings.keepalive_s, **options),
+            fresh(force_close=True, **options),
         )
-        self._session = ClientSession(
-            connector=self._connector,
-            cookie_jar=DummyCookieJar(),
-            timeout=ClientTimeout(total=None, sock_connect=settings.connect_s),
-            trust_env=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        self._session, self._fresh_session = (
+            ClientSession(
+                connector=connector,
+                cookie_jar=DummyCookieJar(),
+                response_class=WatchedResponse,
+                timeout=ClientTimeout(total=None, sock_connect=settings.connect_s),
+                trust_env=False,
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            )
+            for connector in self._connectors
         )
         self._where = splice.destination(self._session, url)
 
@@ -107,14 +144,27 @@ class Pool:
             GatewayError: `connect_failed` or `provider_error`.
             TimeoutError: the caller's own deadline.
         """
+        call: Callable[..., Awaitable[Response]]
+        arguments: tuple[object, ...]
         if self._spliced:
-            request = head.write(extra, body)
-            return await self._named(splice.send, self._session, self._where, request)
-        return await self._named(self._post_plainly, head, extra, body)
-
-    async def _post_plainly(self, head: RequestHead, extra: Mapping[str, str], body: bytes) -> Response:
-        headers = {**head.headers, **extra}
-        return await self._session.post(head.url, data=io.BytesIO(body), headers=headers, allow_redirects=False)
+            call, arguments = splice.send, (self._where, head.write(extra, body))
+        else:
+            call, arguments = _post_plainly, (head, extra, body)
+        begun_at = self._loop.time()
+        try:
+            return await self._named(call, self._session, *arguments)
+        except StaleConnection:
+            if self._loop.time() - begun_at >= STALE_WITHIN_S:
+                raise self._broken() from None
+        # POST may be repeated only where it can be told that it was never applied (RFC 9110 §9.2.2, whose ban on
+        # repeating binds proxies; §3.7 sets gateways apart from them): a provider that had closed the idle connection
+        # cannot have read it. curl does the same, Go's client and nginx do not. Not to be told apart is a provider that
+        # reads a request and leaves without a word: it gets that request twice. So: once, soon, and never after a byte
+        # of an answer.
+        self.stale_retries += 1
+        if self._on_stale is not None:
+            self._on_stale()
+        return await self._named(call, self._fresh_session, *arguments)
 
     async def read(self, response: Response, most_bytes: int) -> bytes:
         """Read a body up to `most_bytes`; less than all of it only if it is longer.
@@ -130,25 +180,34 @@ class Pool:
             return await call(*arguments)
         except _CONNECT_ERRORS:
             raise GatewayError("connect_failed", f"The provider {self._provider} cannot be reached.") from None
-        except TimeoutError:
+        except (TimeoutError, StaleConnection):
             raise
         except _BROKEN:
-            raise GatewayError(
-                "provider_error", f"The provider {self._provider} broke off or answered something that is not HTTP."
-            ) from None
+            raise self._broken() from None
+
+    def _broken(self) -> GatewayError:
+        return GatewayError(
+            "provider_error", f"The provider {self._provider} broke off or answered something that is not HTTP."
+        )
 
     def in_use(self) -> int:
         """Connections that carry a request now."""
-        return splice.pool_counts(self._connector)[0]
+        return sum(splice.pool_counts(connector)[0] for connector in self._connectors)
 
     def idle(self) -> int:
         """Connections kept for the next request."""
-        return splice.pool_counts(self._connector)[1]
+        return sum(splice.pool_counts(connector)[1] for connector in self._connectors)
 
     async def close(self) -> None:
         await self._session.close()
+        await self._fresh_session.close()
         # aiohttp closes TLS transports in the loop's next turn.
         await asyncio.sleep(0)
+
+
+async def _post_plainly(session: ClientSession, head: RequestHead, extra: Mapping[str, str], body: bytes) -> Response:
+    headers = {**head.headers, **extra}
+    return await session.post(head.url, data=io.BytesIO(body), headers=headers, allow_redirects=False)
 
 
 async def _read(response: Response, most_bytes: int) -> bytes:

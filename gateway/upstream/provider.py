@@ -1,11 +1,12 @@
 """One provider: its address, its pool, its credentials, and which of its headers cross."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from gateway import __version__
+from gateway.core.clock import Clock
 from gateway.dialects import DIALECTS, Operation
 from gateway.dialects.anthropic import API_VERSION
 from gateway.upstream.credentials import KeyPool
@@ -30,12 +31,20 @@ _REQUEST_ID_HEADERS = ("x-request-id", "request-id")
 class Provider:
     """A named upstream. Must be made inside a running event loop."""
 
-    def __init__(self, name: str, settings: ProviderSettings, *, spliced: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: ProviderSettings,
+        *,
+        spliced: bool,
+        clock: Clock,
+        on_stale: Callable[[], None] | None = None,
+    ) -> None:
         self.name = name
         self.settings = settings
         self.dialect = DIALECTS[settings.dialect]
-        self.pool = Pool(name, URL(settings.base_url), settings.pool, settings.tls, spliced=spliced)
-        self.keys = KeyPool([key.get_secret_value() for key in settings.api_keys])
+        self.pool = Pool(name, URL(settings.base_url), settings.pool, settings.tls, spliced=spliced, on_stale=on_stale)
+        self.keys = KeyPool([key.get_secret_value() for key in settings.api_keys], clock)
         configured = {header.lower(): value.get_secret_value() for header, value in settings.headers.items()}
         self._own_headers = {
             "user-agent": USER_AGENT,

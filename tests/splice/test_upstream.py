@@ -7,7 +7,7 @@ import pytest
 from yarl import URL
 
 from gateway.splice import SplicingConnector, claim, decline, destination, pool_counts, send, warm
-from gateway.splice.upstream import HEAD_LIMIT_BYTES, SURPLUS_LIMIT_BYTES
+from gateway.splice.upstream import HEAD_LIMIT_BYTES, SURPLUS_LIMIT_BYTES, StaleConnection
 from tests.provider_answers import openai_stream, unary
 from tests.raw_connection import read_boundary
 from tests.scripted_upstream import ScriptedUpstream
@@ -21,6 +21,7 @@ from tests.upstream_script import (
     Write,
     body_of,
     chunk,
+    close,
     end,
     head,
     raw,
@@ -225,6 +226,31 @@ async def test_warming_and_counting(upstream: ScriptedUpstream, session: aiohttp
     assert await warm(session, where, 1) == 0
     with pytest.raises(aiohttp.ClientConnectionError):
         await send(session, where, REQUEST)
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("gone", [[close()], [reset()]], ids=["closes", "resets"])
+async def test_a_stale_connection_is_told_apart(
+    upstream: ScriptedUpstream, session: aiohttp.ClientSession, gone: list[Step]
+) -> None:
+    """One that was kept, or warmed, and ended before a byte of the answer; not a fresh one, nor an answer begun."""
+    where = destination(session, URL(upstream.url))
+    upstream.next(gone, unary({}), gone, gone, unary({}), [raw(b"H"), *gone])
+    with pytest.raises(aiohttp.ClientConnectionError) as fresh:
+        await send(session, where, REQUEST)
+    await (await send(session, where, REQUEST)).read()
+    with pytest.raises(StaleConnection) as kept:
+        await send(session, where, REQUEST)
+    assert isinstance(kept.value.__cause__, aiohttp.ClientConnectionError)
+    await warm(session, where, 1)
+    with pytest.raises(StaleConnection):
+        await send(session, where, REQUEST)
+    await (await send(session, where, REQUEST)).read()
+    with pytest.raises(aiohttp.ClientConnectionError) as begun:
+        await send(session, where, REQUEST)
+    assert not isinstance(fresh.value, StaleConnection)
+    assert not isinstance(begun.value, StaleConnection)
+    assert [request.connection for request in upstream.requests] == [0, 1, 1, 2, 3, 3]
 
 
 async def test_refused_connections(upstream: ScriptedUpstream, ask: Ask) -> None:

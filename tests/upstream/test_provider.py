@@ -1,5 +1,6 @@
 """One provider: what of a client's headers crosses, under which credential, and what comes back."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest
@@ -26,7 +27,7 @@ async def asked(upstream: ScriptedUpstream) -> AsyncIterator[Asked]:
     async def ask(dialect: str, client: Mapping[str, str], **settings: object) -> SeenRequest:
         base = upstream.openai_base if dialect == "openai" else upstream.anthropic_base
         fields = {"dialect": dialect, "base_url": base, "pool": PoolSettings(warm=0), **settings}
-        provider = Provider("p", ProviderSettings.model_validate(fields), spliced=True)
+        provider = Provider("p", ProviderSettings.model_validate(fields), spliced=True, clock=time.monotonic)
         made.append(provider)
         path = "/v1/chat/completions" if dialect == "openai" else "/v1/messages"
         headers = CIMultiDictProxy(CIMultiDict(client))
