@@ -18,7 +18,7 @@ from gateway.upstream.stream import END_GRACE_S, Gaps, Sink, StreamLimits, Upstr
 class PlainStream(UpstreamStream):
     """An event stream behind aiohttp's response object."""
 
-    __slots__ = ("_body_over", "_response", "_sink")
+    __slots__ = ("_body_over", "_response", "_sink", "_throttled")
 
     def __init__(
         self,
@@ -31,22 +31,18 @@ class PlainStream(UpstreamStream):
         super().__init__(flow, gaps, limits, clock)
         self._response = response
         self._body_over = False
+        self._throttled = False
 
     async def _read(self) -> bytes:
         """Take one read into the flow; return what may go downstream and set the outcome once it is certain."""
         data = out = b""
         clean = True
-        # Up to the first content the attempt has a deadline of its own.
-        stall_s = None if self.flow.phase is Phase.HELD else self._limits.stall_s
         try:
-            async with asyncio.timeout(stall_s):
-                data = await self._response.content.readany()
+            data = await self._response.content.readany()
             if self.flow.phase is not Phase.HELD:
                 self.gaps.observe(self._clock() - self.last_at)
             self.last_at = self._clock()
             out = self.flow.feed(data)
-        except TimeoutError:
-            self.fail(Outcome.STALLED)
         except EventTooLarge:
             self.fail(Outcome.PROVIDER_ERROR)
         except (aiohttp.ClientError, OSError):
@@ -82,11 +78,21 @@ class PlainStream(UpstreamStream):
         except TimeoutError:
             self.abort()
         await self._pass_on(self.flow.release())
-        await self._sink.end()
+        if self._allowance is None:
+            await self._sink.end()
 
     async def _pass_on(self, payload: bytes) -> None:
-        if payload:
-            await self._within_write_timeout(self._sink.send(payload))
+        if self._allowance is not None:
+            self._spend()
+        elif payload:
+            self._throttled = True
+            try:
+                await self._within_write_timeout(self._sink.send(payload))
+            finally:
+                self._throttled = False
+
+    def _let_client_go(self) -> None:
+        """Nothing to undo: who waits for the client reads nothing meanwhile."""
 
     def abort(self) -> None:
         self._body_over = True
@@ -94,5 +100,4 @@ class PlainStream(UpstreamStream):
             self._response.close()
 
     def is_stalled(self, now: float) -> bool:
-        """Never: every read has its own deadline."""
-        return False
+        return not self._throttled and super().is_stalled(now)

@@ -3,12 +3,13 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from gateway.core.clock import Clock
 from gateway.core.flow import EventFlow
 from gateway.core.outcome import Outcome
+from gateway.core.tokens import estimate_output
 
 END_GRACE_S = 1.0
 """How long the body's end may come after the closing event; then the connection is given up, not the client."""
@@ -51,12 +52,25 @@ class StreamLimits:
     total_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Allowance:
+    """So many more tokens may come behind these figures."""
+
+    tokens: int
+    events: int
+    text_bytes: int
+
+
 class UpstreamStream(ABC):
     """One event stream from its head to its end.
 
     The line calls, in this order: :meth:`first` (wait for content), :meth:`take` and :meth:`begin` (hand over the
     client), :meth:`ended` (wait for the end; the closing event is then still here), :meth:`finish` (let it go).
-    :meth:`abort` may come at any moment and may come twice.
+    :meth:`abort` may come at any moment and may come twice. Where the client has left, :meth:`detach` lets the rest
+    come without it.
+
+    A client that takes nothing more ends the stream as `client_closed` and leaves the connection as it is: whether it
+    is read on is for the line to decide.
 
     Attributes:
         outcome: how the stream ended; None while it runs.
@@ -65,6 +79,7 @@ class UpstreamStream(ABC):
     """
 
     __slots__ = (
+        "_allowance",
         "_clock",
         "_limits",
         "_ready",
@@ -89,6 +104,7 @@ class UpstreamStream(ABC):
         self._clock = clock
         self._ready = bytearray()
         self._waiter: asyncio.Future[None] | None = None
+        self._allowance: _Allowance | None = None
 
     @abstractmethod
     async def first(self) -> None:
@@ -115,6 +131,40 @@ class UpstreamStream(ABC):
     @abstractmethod
     def abort(self) -> None:
         """Close the upstream connection at once, if it is still ours."""
+
+    def detach(self, max_tokens: int, max_s: float) -> bool:
+        """Let the client go and the rest come: from here on bytes go nowhere, and nothing waits for anybody.
+
+        :meth:`ended` and :meth:`finish` follow as usual. After about `max_tokens` more tokens the stream ends itself as
+        `client_closed`, after `max_s` more seconds it is overdue.
+
+        Returns:
+            False where the stream has ended already: nothing more comes.
+        """
+        if self.outcome is Outcome.CLIENT_CLOSED and self._allowance is None:
+            # The client's end was not the provider's.
+            self.outcome = None
+        if self.outcome is not None:
+            return False
+        self._allowance = _Allowance(max_tokens, self.events, self.text_bytes)
+        total_s = self._clock() - self.opened_at + max_s
+        if self._limits.total_s is None or total_s < self._limits.total_s:
+            self._limits = replace(self._limits, total_s=total_s)
+        self._let_client_go()
+        return True
+
+    @abstractmethod
+    def _let_client_go(self) -> None:
+        """Forget the client; read on if it held reading back. From here on all that would reach it is spent."""
+
+    def _spend(self, _: bytes = b"") -> None:
+        """Something came that goes nowhere."""
+        allowance = self._allowance
+        if allowance is None or self.outcome is not None:
+            return
+        spent = estimate_output(self.events - allowance.events, self.text_bytes - allowance.text_bytes)
+        if spent > allowance.tokens:
+            self.fail(Outcome.CLIENT_CLOSED)
 
     def fail(self, outcome: Outcome) -> None:
         """End the stream from our side. Later causes do not change the first."""
@@ -159,13 +209,16 @@ class UpstreamStream(ABC):
             self._waiter = None
 
     async def _within_write_timeout(self, waiting: Awaitable[None]) -> None:
-        """Wait for a slow client; give it up after the write timeout."""
+        """Wait for a slow client; give it up after the write timeout, and upstream too if it only has to end."""
         since = self._clock()
         try:
             async with asyncio.timeout(self._limits.write_timeout_s):
                 await waiting
         except (TimeoutError, ConnectionError):
-            self.fail(Outcome.CLIENT_CLOSED)
+            if self.outcome is None:
+                self.outcome = Outcome.CLIENT_CLOSED
+            else:
+                self.abort()
         now = self._clock()
         if now - since > SLOW_S:
             self.slow_s.append(now - since)

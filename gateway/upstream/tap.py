@@ -9,6 +9,7 @@ boundary.
 
 import asyncio
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.core.clock import Clock
@@ -26,6 +27,10 @@ UNLEARNED = b"\0"
 
 READY_LIMIT_BYTES = 256 * 1024
 """Bytes kept between the first content and the client's head; above it, reading pauses."""
+
+
+def _discard(_: bytes) -> None:
+    """Take bytes that nobody waits for."""
 
 
 class RawSink(Protocol):
@@ -75,6 +80,7 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         self._begun = False
         self._open = False
         self._throttled = False
+        self._write: Callable[[bytes], None] = _discard
         # What one read touches lies together here; the flow gets the sums when somebody asks.
         self._bounds, self._counts = gaps.bounds, gaps.counts
         self._events = self._text = 0
@@ -217,11 +223,11 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         self._connection.on_congested = self._throttle
         self._write = sink.transport.write
         self._begun = True
+        if self._ours:
+            # Paused where much was ready, which may have been taken meanwhile; the client may pause it again at once.
+            self._splice.resume_reading()
         if self._ready:
-            paused = len(self._ready) > READY_LIMIT_BYTES
             self._write(chunk(self.take()))
-            if paused and self._ours:
-                self._splice.resume_reading()
         if self._connection.congested:
             self._throttle()
         self._open = self.outcome is None and self.flow.open and self._decoder.at_boundary
@@ -245,6 +251,18 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
             else:
                 await self._woken()
 
+    def _let_client_go(self) -> None:
+        if self._connection is not None:
+            self._connection.on_congested, self._connection = None, None
+        if self._throttled:
+            # The silence was the client's.
+            self._throttled, self.last_at = False, self._clock()
+        self._ready.clear()
+        self._write = self._spend
+        self._begun = True
+        if self._ours:
+            self._splice.resume_reading()
+
     async def finish(self) -> None:
         last = chunk(self.flow.release())
         if self._ours:
@@ -265,6 +283,9 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         if self._connection is not None:
             # The connection outlives the stream; without this each would keep the other.
             self._connection.on_congested, self._connection = None, None
+        if self._allowance is not None:
+            # The stream would keep itself.
+            self._write = _discard
         if self._ours:
             self._ours = False
             self._splice.abort()

@@ -23,6 +23,8 @@ class Ended:
 
     def pause_reading(self) -> None: ...
 
+    def resume_reading(self) -> None: ...
+
     def give_back(self) -> None:
         self.over = True
 

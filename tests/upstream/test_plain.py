@@ -1,7 +1,6 @@
 """The plain stream on its own: aiohttp's reader on one side, any client on the other."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +22,17 @@ SHORT = StreamLimits(stall_s=0.02, write_timeout_s=0.02)
 
 @dataclass
 class HandResponse:
-    """Stands for a response: reads in order; an exception among them is raised, their end stalls or is the body's."""
+    """Stands for a response: reads in order; an exception among them is raised, their end stalls or is the body's.
+
+    ``silent`` is set when it has no more to say; closing it then ends the read, as aiohttp does.
+    """
 
     reads: list[Any]
     stalls: bool = False
     closed: bool = False
     content: Any = field(init=False)
+    silent: asyncio.Event = field(default_factory=asyncio.Event)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.content = self
@@ -36,7 +40,9 @@ class HandResponse:
     async def readany(self) -> bytes:
         if not self.reads:
             if self.stalls:
-                await asyncio.Event().wait()
+                self.silent.set()
+                await self._over.wait()
+                raise aiohttp.ClientConnectionError
             return b""
         read = self.reads.pop(0)
         if isinstance(read, Exception):
@@ -45,22 +51,25 @@ class HandResponse:
 
     def close(self) -> None:
         self.closed = True
+        self._over.set()
 
 
 @dataclass
 class HandSink:
-    """Stands for a client; ``takes`` is how many sends it takes before it stops."""
+    """Stands for a client; ``takes`` is how many sends it takes before it stops, ``stuck`` is set when it does."""
 
     takes: int = 1000
     leaves: bool = False
     body: bytes = b""
     ended: bool = False
+    stuck: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def send(self, payload: bytes) -> None:
         self.takes -= 1
         if self.takes < 0:
             if self.leaves:
                 raise ConnectionResetError
+            self.stuck.set()
             await asyncio.Event().wait()
         self.body += payload
 
@@ -70,6 +79,14 @@ class HandSink:
 
 def plain(response: HandResponse, limits: StreamLimits = SHORT) -> PlainStream:
     return PlainStream(response, EventFlow(CHAT.reader(hide_usage=True)), gaps(), limits, HandClock())  # type: ignore[arg-type]
+
+
+async def swept(stream: PlainStream, response: HandResponse) -> None:
+    """The sweep comes once the provider has been silent for too long."""
+    await response.silent.wait()
+    assert not stream.is_stalled(0.0)
+    assert stream.is_stalled(1e9)
+    stream.fail(Outcome.STALLED)
 
 
 async def relayed(stream: PlainStream, sink: HandSink) -> Outcome:
@@ -112,15 +129,28 @@ async def test_endings(reads: list[Any], outcome: Outcome) -> None:
 
 async def test_silence_is_measured_from_the_first_content() -> None:
     """Before it the attempt's own deadline counts, a stall limit does not."""
-    stream = plain(HandResponse([], stalls=True))
+    waiting = HandResponse([], stalls=True)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
-            await stream.first()
-    assert stream.outcome is None
+            await plain(waiting).first()
     response = HandResponse([WORD], stalls=True)
-    assert await relayed(plain(response), HandSink()) is Outcome.STALLED
-    assert response.closed
-    assert not plain(response).is_stalled(1e9)
+    stream = plain(response)
+    ending = asyncio.create_task(relayed(stream, HandSink()))
+    await swept(stream, response)
+    assert (await ending, response.closed) == (Outcome.STALLED, True)
+
+
+async def test_a_slow_client_is_no_silence() -> None:
+    """While the client takes nothing, nothing is read, and the provider is not to blame."""
+    response, sink = HandResponse([WORD] * 3, stalls=True), HandSink(takes=2)
+    stream = plain(response, StreamLimits(stall_s=1, write_timeout_s=60))
+    ending = asyncio.create_task(relayed(stream, sink))
+    await sink.stuck.wait()
+    assert not stream.is_stalled(1e9)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert stream.is_stalled(1e9)
 
 
 async def test_silence_behind_the_closing_event_ends_the_body() -> None:
@@ -132,9 +162,73 @@ async def test_silence_behind_the_closing_event_ends_the_body() -> None:
 
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_clients_that_take_no_more(leaves: bool) -> None:
-    """Gone, or stuck beyond the write timeout: upstream is closed, and the pause was counted where there was one."""
+    """Gone, or stuck beyond the write timeout: what becomes of upstream is for the line to say."""
     response = HandResponse([WORD] * 5, stalls=True)
     stream = plain(response, StreamLimits(stall_s=5, write_timeout_s=0.02))
-    with contextlib.suppress(ConnectionError):
-        assert await relayed(stream, HandSink(takes=2, leaves=leaves)) is Outcome.CLIENT_CLOSED
+    assert await relayed(stream, HandSink(takes=2, leaves=leaves)) is Outcome.CLIENT_CLOSED
+    assert not response.closed
+    stream.abort()
+    assert response.closed
+
+
+async def test_clients_that_take_no_closing_event() -> None:
+    """The stream was whole; nothing that comes behind it is waited for."""
+    response = HandResponse([BODY, b": more\n\n"])
+    assert await relayed(plain(response), HandSink(takes=1)) is Outcome.SUCCESS
+    assert (response.closed, response.reads) == (True, [b": more\n\n"])
+
+
+@pytest.mark.parametrize("size", [50, 100_000])
+async def test_read_on_without_a_client(size: int) -> None:
+    """Whatever the reads, the figures are those of the whole stream, the connection is free, and nobody is told: even
+    where more came than was allowed, if all of it is here.
+    """
+    usage = {"prompt_tokens": 9, "completion_tokens": 30, "total_tokens": 39}
+    first, rest = WORD, body_of(openai_stream(4, usage=usage))
+    response, sink = HandResponse([first, *(rest[i : i + size] for i in range(0, len(rest), size))]), HandSink(takes=0)
+    stream = plain(response)
+    await stream.first()
+    stream.begin(sink)
+    assert stream.detach(100 if size == 50 else 1, 60.0)
+    assert await stream.ended() is Outcome.SUCCESS
+    await stream.finish()
+    assert not sink.ended
+    reported = stream.flow.reader.usage()
+    assert reported is not None
+    assert (reported.input_total, reported.output, stream.events, response.closed) == (9, 30, 5, False)
+
+
+async def test_read_on_after_a_client_that_took_nothing() -> None:
+    """It was given up, the provider was not."""
+    response = HandResponse([WORD] * 3 + [body_of(openai_stream(0)[2:])])
+    stream = plain(response, StreamLimits(stall_s=5, write_timeout_s=0.02))
+    assert await relayed(stream, HandSink(takes=2)) is Outcome.CLIENT_CLOSED
+    assert stream.detach(100, 60.0)
+    assert await stream.ended() is Outcome.SUCCESS
+    assert stream.events == 3
+
+
+@pytest.mark.parametrize(
+    ("reads", "outcome"),
+    [
+        ([WORD] * 9, Outcome.CLIENT_CLOSED),
+        ([WORD] * 3, Outcome.STALLED),
+        ([WORD, aiohttp.ClientPayloadError()], Outcome.TRUNCATED),
+        ([WORD, sse({"error": {"message": "x"}})], Outcome.STREAM_ERROR),
+        ([sse(openai_chunk({"content": "x" * 100}))], Outcome.CLIENT_CLOSED),
+    ],
+)
+async def test_ends_without_a_client(reads: list[Any], outcome: Outcome) -> None:
+    """Five tokens were allowed; or it falls silent, breaks off, fails. Nobody is told, nothing is waited for."""
+    response = HandResponse([WORD, *reads], stalls=True)
+    stream = plain(response, StreamLimits(stall_s=0.02, write_timeout_s=60))
+    await stream.first()
+    stream.begin(HandSink(takes=0))
+    assert stream.detach(5, 60.0)
+    ending = asyncio.create_task(stream.ended())
+    if outcome is Outcome.STALLED:
+        await swept(stream, response)
+    assert await ending is outcome
+    assert stream.events <= 1 + 5 + 1
+    stream.abort()
     assert response.closed

@@ -37,6 +37,30 @@ async def test_failing_wakes_who_waits() -> None:
     assert stream.outcome is Outcome.STALLED
 
 
+@pytest.mark.parametrize(("total_s", "max_s", "overdue_at"), [(None, 10, 15), (100, 10, 15), (12, 10, 12)])
+async def test_a_stream_without_a_client_has_less_time(total_s: float | None, max_s: float, overdue_at: float) -> None:
+    """So many seconds from the moment the client left, and never more than the stream had."""
+    clock = HandClock()
+    stream = tapped(HandSplice(), clock, StreamLimits(stall_s=1000, write_timeout_s=1, total_s=total_s))
+    clock.now = 5.0
+    assert stream.detach(100, max_s)
+    assert not stream.is_overdue(overdue_at)
+    assert stream.is_overdue(overdue_at + 0.1)
+
+
+async def test_what_has_ended_is_not_read_on() -> None:
+    """Whoever ended it; and who has been let go once, cannot leave again."""
+    for outcome in (Outcome.SUCCESS, Outcome.TRUNCATED, Outcome.STALLED):
+        stream = tapped(HandSplice(), HandClock())
+        stream.fail(outcome)
+        assert not stream.detach(100, 60)
+        assert stream.outcome is outcome
+    stream = tapped(HandSplice(), HandClock())
+    assert stream.detach(100, 60)
+    stream.fail(Outcome.CLIENT_CLOSED)
+    assert not stream.detach(100, 60)
+
+
 async def test_a_fresh_stream_has_nothing() -> None:
     """No content, no bytes, no pauses; downstream stands at a boundary."""
     stream = tapped(HandSplice(), HandClock())

@@ -80,6 +80,17 @@ async def test_ready_bytes_are_bounded() -> None:
     assert dechunk(client.wire).payload == dechunk(BIG).payload
 
 
+async def test_reading_goes_on_once_the_ready_bytes_are_taken() -> None:
+    """The line takes what is ready before it begins: what paused for it must not stay paused."""
+    splice, client = HandSplice(), HandClient()
+    stream = tapped(splice, HandClock())
+    stream.data_received(BIG)
+    client.write(chunk(stream.take()).wire)
+    assert is_paused(splice)
+    stream.begin(client)
+    assert not is_paused(splice)
+
+
 async def test_a_client_that_is_behind_pauses_upstream() -> None:
     """At once, whichever path the chunk took; drained, reading goes on, and the pause is counted."""
     splice, client, clock = HandSplice(), HandClient(), HandClock()
@@ -116,13 +127,15 @@ async def test_a_client_that_was_behind_before_the_stream() -> None:
 
 
 async def test_a_client_that_never_takes_is_given_up() -> None:
-    """After the write timeout the stream is the client's failure, and upstream is closed."""
+    """After the write timeout the stream is the client's failure; what becomes of upstream is for the line to say."""
     splice, client = HandSplice(), HandClient()
     stream = tapped(splice, HandClock())
     stream.data_received(WORD)
     client.full_from = 0
     stream.begin(client)
     assert await stream.ended() is Outcome.CLIENT_CLOSED
+    assert splice.calls == []
+    stream.abort()
     assert splice.calls == ["aborted"]
 
 
@@ -141,6 +154,7 @@ async def test_the_end_while_the_client_is_behind(clean: bool) -> None:
     if clean:
         client.reads_on()
     assert await ending is Outcome.SUCCESS
+    assert splice.calls == ["given back"]
 
 
 @pytest.mark.parametrize(
