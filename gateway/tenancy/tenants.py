@@ -3,7 +3,7 @@
 import hashlib
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Annotated
@@ -14,11 +14,15 @@ from gateway.core.clock import WallClock
 from gateway.core.errors import GatewayError
 from gateway.core.routing import ANY, Identifier, ModelPattern
 from gateway.core.settings import Settings
+from gateway.tenancy.quotas import Entitlement, LimitSettings
 
 KEY_PREFIX = "agw-"
 """Starts every key that :func:`new_key` makes, so that secret scanners can know it."""
 
 KEY_ENTROPY_BYTES = 32
+
+UNLIMITED = Entitlement("")
+"""Of a tenant that nothing is said about."""
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _SECRET = re.compile(r"[\x21-\x7e]{1,512}")
@@ -55,6 +59,8 @@ class KeySettings(Settings):
     """sha256:<64 hex digits> of the whole key, as aigateway keygen prints it."""
     expires: Annotated[datetime | None, BeforeValidator(_as_moment)] = None
     """From this moment on the key is refused; a date is its first instant in UTC."""
+    limits: LimitSettings | None = None
+    """How often and how much at once with this key, within what its tenant may."""
 
 
 class TenantSettings(Settings):
@@ -68,6 +74,16 @@ class TenantSettings(Settings):
     """The keys that authenticate it."""
     models: tuple[ModelPattern, ...] = (ANY,)
     """Which models it may use: names, or patterns with a * at the end."""
+    limits: LimitSettings | None = None
+    """How often and how much at once, all its keys together."""
+    model_limits: Mapping[ModelPattern, LimitSettings] = Field(default_factory=dict)
+    """The same for single models, by their configured names, or by patterns: then for each model that matches."""
+
+    @property
+    def entitlement(self) -> Entitlement:
+        """What it may use, ready to be asked for each request."""
+        keys = {key.id: (key.limits, None) for key in self.keys if key.limits is not None}
+        return Entitlement(self.id, self.limits, keys=keys, models=self.model_limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +93,7 @@ class Tenant:
     id: str
     models: tuple[str, ...] = (ANY,)
     name: str | None = None
+    entitlement: Entitlement = field(default=UNLIMITED, repr=False, compare=False)
     _exact: frozenset[str] = field(init=False, repr=False, compare=False)
     _prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
@@ -120,7 +137,7 @@ class Tenants:
         self._by_digest: dict[bytes, Identity] = {}
         tenants = []
         for one in settings:
-            tenant = Tenant(id=one.id, models=one.models, name=one.name)
+            tenant = Tenant(id=one.id, models=one.models, name=one.name, entitlement=one.entitlement)
             tenants.append(tenant)
             for key in one.keys:
                 digest = bytes.fromhex(key.hash.removeprefix("sha256:"))

@@ -1,0 +1,1 @@
+"""Where state lives beyond one request: in this process, in SQLite or PostgreSQL, in Redis."""
