@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+from collections.abc import Callable, Mapping
 
 import orjson
 from aiohttp import web
@@ -15,12 +16,16 @@ from gateway.proxy.settings import OpsSettings
 class Ops:
     """The pages for people and machines that watch the gateway.
 
+    Args:
+        circuits: the part of `/health` that tells of each provider's circuits.
+
     Attributes:
         ready: whether new requests are welcome; load balancers ask.
     """
 
-    def __init__(self, settings: OpsSettings, metrics: Metrics) -> None:
+    def __init__(self, settings: OpsSettings, metrics: Metrics, circuits: Callable[[], Mapping[str, object]]) -> None:
         self._metrics = metrics
+        self._circuits = circuits
         token = settings.metrics_token
         self._token = token.get_secret_value().encode() if token is not None else None
         self.ready = False
@@ -43,19 +48,30 @@ class Ops:
         return _json({"status": "ok"} if self.ready else {"status": "not ready"}, 200 if self.ready else 503)
 
     async def health(self, request: web.BaseRequest) -> web.Response:
-        """Both in one."""
-        return await self.readiness(request)
+        """Both in one, and the circuits of the providers. A provider's outage does not make the gateway unready.
+
+        Names of providers and models are for those who may read the metrics; others hear the status alone.
+        """
+        page: dict[str, object] = {"status": "ok" if self.ready else "not ready"}
+        if self._may_look(request):
+            page["providers"] = self._circuits()
+        return _json(page, 200 if self.ready else 503)
+
+    def _may_look(self, request: web.BaseRequest) -> bool:
+        """Whether the metrics token is given, or none is set."""
+        if self._token is None:
+            return True
+        scheme, _, given = ", ".join(request.headers.getall("Authorization", ())).partition(" ")
+        # aiohttp hands over bytes that are not UTF-8 as lone surrogates, which encode() alone refuses
+        token = given.strip().encode("utf-8", "surrogateescape")
+        return scheme.lower() == "bearer" and hmac.compare_digest(token, self._token)
 
     async def metrics(self, request: web.BaseRequest) -> web.Response:
         """Prometheus' text format, rendered in slices so that streams run on in between."""
-        if self._token is not None:
-            scheme, _, given = ", ".join(request.headers.getall("Authorization", ())).partition(" ")
-            # aiohttp hands over bytes that are not UTF-8 as lone surrogates, which encode() alone refuses
-            token = given.strip().encode("utf-8", "surrogateescape")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(token, self._token):
-                refusal = _json({"error": "Send the metrics token: Authorization: Bearer TOKEN."}, 401)
-                refusal.headers["WWW-Authenticate"] = "Bearer"
-                return refusal
+        if not self._may_look(request):
+            refusal = _json({"error": "Send the metrics token: Authorization: Bearer TOKEN."}, 401)
+            refusal.headers["WWW-Authenticate"] = "Bearer"
+            return refusal
         pieces = []
         for piece in self._metrics.slices():
             pieces.append(piece)

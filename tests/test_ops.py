@@ -59,6 +59,33 @@ async def test_health_needs_no_key_and_says_ok(
     assert front.access_log() == []
 
 
+async def test_health_tells_of_circuits(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
+    """Every circuit by provider and model or pattern; of an open one why, since when and until when."""
+    front = await open_front(make_gateway, upstream, provider="breaker: {consecutive_failures: 1, cooldown_s: 100}")
+    upstream.next(openai_error(500))
+    closed = {"circuit": "closed", "successes": 0, "failures": 0}
+    assert (await front.get("/health", credential=())).json() == {
+        "status": "ok",
+        "providers": {"one": {"gpt-4o-mini": closed, "llama-*": closed}, "two": {"claude-sonnet-4-5": closed}},
+    }
+    await front.post(CHAT, ASK)
+    page = await front.get("/health", credential=())
+    opened = page.json()["providers"]["one"].pop("gpt-4o-mini")
+    assert page.status == 200
+    assert 0 <= opened.pop("open_for_s") < 60 < opened.pop("next_probe_s") <= 110
+    assert opened == {"circuit": "open", "successes": 0, "failures": 1, "reason": "consecutive_failures"}
+    assert page.json()["providers"]["one"]["llama-*"] == closed
+
+
+async def test_health_names_nobody_to_strangers(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
+    """Where the metrics have a token, who gives it sees the circuits, too."""
+    front = await open_front(make_gateway, upstream, ops=f"metrics_token: {TOKEN}")
+    for credential in ((), (("Authorization", "Bearer wrong"),)):
+        assert (await front.get("/health", credential=credential)).json() == {"status": "ok"}
+    told = await front.get("/health", credential=(("Authorization", f"Bearer {TOKEN}"),))
+    assert set(told.json()["providers"]) == {"one", "two"}
+
+
 async def test_not_ready_is_said_while_alive(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
     """A load balancer hears 503; the supervisor hears that the process lives."""
     front = await open_front(make_gateway, upstream)
@@ -70,7 +97,7 @@ async def test_not_ready_is_said_while_alive(make_gateway: MakeGateway, upstream
 
 async def test_nobody_is_welcome_before_the_gateway_is_built() -> None:
     """Readiness is given, not assumed."""
-    ops = Ops(OpsSettings(), Metrics("i", "1", (), (), ()))
+    ops = Ops(OpsSettings(), Metrics("i", "1", (), (), ()), dict[str, object])
     assert (await ops.readiness(make_mocked_request("GET", "/health/ready"))).status == 503
 
 

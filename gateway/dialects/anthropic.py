@@ -132,6 +132,7 @@ class Messages:
     path = "/v1/messages"
     upstream_path = "/v1/messages"
     priced = True
+    generates = True
 
     def view(self, document: Mapping[str, Any]) -> op.RequestView:
         model = op.model_name(document)
@@ -171,6 +172,7 @@ class CountTokens(Messages):
     path = "/v1/messages/count_tokens"
     upstream_path = "/v1/messages/count_tokens"
     priced = False
+    generates = False
 
     def report(self, document: Mapping[str, Any]) -> op.Report:
         return op.Report(None)

@@ -161,6 +161,7 @@ class _Endpoint:
 
     dialect = OPENAI
     priced = True
+    generates = True
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
         return format_event(OPENAI.error_body(error, request_id))
@@ -222,6 +223,7 @@ class Embeddings(_Endpoint):
     """https://platform.openai.com/docs/api-reference/embeddings/create"""
 
     name = "embeddings"
+    generates = False
     path = "/v1/embeddings"
     upstream_path = "/embeddings"
 

@@ -65,6 +65,7 @@ class Operation(Protocol):
         path: the route that clients call.
         upstream_path: what is appended to the provider's base URL.
         priced: the answer costs money; an unpriced model is refused.
+        generates: the answer is written by the model, token by token.
     """
 
     @property
@@ -77,6 +78,8 @@ class Operation(Protocol):
     def upstream_path(self) -> str: ...
     @property
     def priced(self) -> bool: ...
+    @property
+    def generates(self) -> bool: ...
 
     def view(self, document: Mapping[str, Any]) -> RequestView:
         """Read the request. Raises GatewayError (`invalid_request`) naming the field that is wrong."""

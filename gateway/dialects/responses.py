@@ -99,6 +99,7 @@ class Responses:
     path = "/v1/responses"
     upstream_path = "/responses"
     priced = True
+    generates = True
 
     def view(self, document: Mapping[str, Any]) -> op.RequestView:
         model = op.model_name(document)

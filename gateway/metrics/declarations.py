@@ -6,7 +6,9 @@ Names and labels are a contract with dashboards, alerts and the README. To add a
 
 from aioprometheus.collectors import Registry
 
+from gateway.core.breaker import LEGAL
 from gateway.core.outcome import CONSEQUENCES, Fault, Outcome, Verdict
+from gateway.core.quota import Limit
 from gateway.metrics.collectors import AnyFamily, BoundCounter, BoundGauge, BoundHistogram
 
 NONE = "none"
@@ -29,9 +31,16 @@ REFUSALS = tuple(
     o
     for o in REQUEST_STATUSES
     if CONSEQUENCES[o].verdict is Verdict.NONE
-    or o in {Outcome.INVALID_REQUEST, Outcome.CLIENT_CLOSED, Outcome.DRAINING, Outcome.INTERNAL}
+    or o
+    in {
+        Outcome.INVALID_REQUEST,
+        Outcome.PROVIDER_THROTTLED,
+        Outcome.CLIENT_CLOSED,
+        Outcome.DRAINING,
+        Outcome.INTERNAL,
+    }
 )
-"""How a request can end before any provider was asked."""
+"""How a request can end before any provider was asked: all of them may rest, be cut off or full."""
 
 TOKEN_TYPES = ("input", "output")
 TOKEN_DETAILS = ("cached_input", "cache_write", "reasoning")
@@ -39,6 +48,16 @@ SETTLEMENT_SOURCES = ("reported", "estimated", "none")
 DISCONNECT_PHASES = ("before_head", "before_content", "streaming", "unary")
 OVERHEAD_PHASES = ("request", "first_byte", "settlement")
 POOL_STATES = ("in_use", "idle")
+HEDGE_RESULTS = ("won", "lost", "failed", "abandoned")
+LIMITS = tuple(limit.value for limit in Limit if limit is not Limit.BUDGET)
+TRANSITIONS = tuple(sorted({(to.word, str(reason)) for _, to, reason in LEGAL}))
+"""What a circuit changes to, and why: the pairs that can occur."""
+FALLBACK_REASONS = (
+    *(o for o in Outcome if CONSEQUENCES[o].may_move_on),
+    Outcome.CIRCUIT_OPEN,
+    Outcome.OVERLOADED,
+)
+"""Why a request turned from one provider to another."""
 
 # 2.0 must be a bound of the time to first token: the latency objective is "within 2 s"
 _REQUEST_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -47,6 +66,7 @@ _CHUNK_GAP_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 
 _STREAM_S = (0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _TOKENS_PER_S = (1, 2, 5, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 500)
 _OVERHEAD_S = (50e-6, 100e-6, 250e-6, 500e-6, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+_POOL_WAIT_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SLOW_CLIENT_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LOOP_LAG_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
@@ -58,7 +78,6 @@ class Declarations:
     """The collectors, by what they measure."""
 
     def __init__(self, r: Registry) -> None:
-
         self.instance_info = BoundGauge(
             r,
             "aigateway_instance_info",
@@ -79,7 +98,45 @@ class Declarations:
             ("provider", "state"),
             words={"state": POOL_STATES},
         )
+        self.circuit_state = BoundGauge(
+            r,
+            "aigateway_circuit_breaker_state",
+            "The worst circuit of the provider: 0 closed, 1 half-open, 2 open.",
+            ("provider",),
+        )
+        self.circuit_next_probe = BoundGauge(
+            r,
+            "aigateway_circuit_breaker_next_probe_seconds",
+            "Until the next open circuit of the provider is probed; 0 where none is open.",
+            ("provider",),
+        )
 
+        self.circuit_transitions = BoundCounter(
+            r,
+            "aigateway_circuit_breaker_transitions_total",
+            "Changes of a circuit's state, by what it changed to and why.",
+            ("provider", "to", "reason"),
+        )
+        self.fallbacks = BoundCounter(
+            r,
+            "aigateway_fallbacks_total",
+            "Requests that turned from one provider to another before any content, by why.",
+            ("from", "to", "reason"),
+            words={"reason": FALLBACK_REASONS},
+        )
+        self.hedges = BoundCounter(
+            r,
+            "aigateway_hedges_total",
+            "Second attempts begun because the first content was late, by the provider they asked and how they ended.",
+            ("provider", "result"),
+            words={"result": HEDGE_RESULTS},
+        )
+        self.stale_connections = BoundCounter(
+            r,
+            "aigateway_stale_connections_total",
+            "Requests sent again because the provider had closed the kept connection; they count as one attempt.",
+            ("provider",),
+        )
         self.provider_errors = BoundCounter(
             r,
             "aigateway_provider_errors_total",
@@ -111,6 +168,16 @@ class Declarations:
             ("phase",),
             words={"phase": DISCONNECT_PHASES},
         )
+        self.rate_limit_hits = BoundCounter(
+            r, "aigateway_rate_limit_hits_total", "Requests refused because a limit was reached.", ("tenant_id",)
+        )
+        self.limit_rejections = BoundCounter(
+            r,
+            "aigateway_limit_rejections_total",
+            "The same, by the limit that was in the way.",
+            ("tenant_id", "limit"),
+            words={"limit": LIMITS},
+        )
         self.token_details = BoundCounter(
             r,
             "aigateway_token_details_total",
@@ -140,6 +207,13 @@ class Declarations:
 
         self.event_loop_lag = BoundHistogram(
             r, "aigateway_event_loop_lag_seconds", "How late the event loop ran a timer.", bounds=_LOOP_LAG_S
+        )
+        self.pool_wait = BoundHistogram(
+            r,
+            "aigateway_pool_wait_seconds",
+            "How long requests waited for a connection because the provider had as many as it may.",
+            ("provider",),
+            bounds=_POOL_WAIT_S,
         )
         self.slow_client = BoundHistogram(
             r,

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import permutations, product
 from math import prod
 
 from gateway.core.outcome import Outcome
 from gateway.metrics.collectors import AnyFamily, BoundCounter, BoundGauge
-from gateway.metrics.declarations import ATTEMPT_RESULTS, NONE, OTHER, REFUSALS, Declarations
+from gateway.metrics.declarations import ATTEMPT_RESULTS, NONE, OTHER, REFUSALS, TRANSITIONS, Declarations
 
 MAX_KNOWN_SERIES = 5_000
 """Lines of counters and histograms made beforehand; what lies beyond appears when it is first bound."""
@@ -15,19 +15,35 @@ MAX_KNOWN_SERIES = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """The closed sets that label values come from; ``targets`` are (provider, model) pairs."""
+    """The closed sets that label values come from.
+
+    ``targets`` are (provider, model) pairs; ``moves`` are pairs of providers that serve one model.
+    """
 
     tenants: tuple[str, ...]
     models: tuple[str, ...]
     providers: tuple[str, ...]
     targets: tuple[tuple[str, str], ...]
 
+    @property
+    def moves(self) -> tuple[tuple[str, str], ...]:
+        by_model: dict[str, list[str]] = {}
+        for provider, model in self.targets:
+            by_model.setdefault(model, []).append(provider)
+        pairs = (pair for providers in by_model.values() for pair in permutations(dict.fromkeys(providers), 2))
+        return tuple(dict.fromkeys(pairs))
+
 
 def bind_known_series(declared: Declarations, configured: Configured) -> None:
     """Bind every gauge, and counters and histograms in the order of `_rank` while there is room."""
     room = MAX_KNOWN_SERIES
     for family in sorted(declared.families(), key=_rank):
-        rows = _request_labels(configured) if family is declared.requests else _known_labels(family, configured)
+        if family is declared.requests:
+            rows = _request_labels(configured)
+        elif family is declared.circuit_transitions:
+            rows = ((provider, *change) for provider, change in product(configured.providers, TRANSITIONS))
+        else:
+            rows = _known_labels(family, configured)
         for values in rows:
             if not isinstance(family, BoundGauge):
                 room -= family.lines_per_cell
@@ -57,6 +73,8 @@ def _known_labels(family: AnyFamily, configured: Configured) -> Iterator[tuple[s
         axes.append(tuple({"provider": provider, "model": model} for provider, model in configured.targets))
     elif "provider" in names:
         axes.append(tuple({"provider": provider} for provider in configured.providers))
+    elif {"from", "to"} <= names:
+        axes.append(tuple({"from": left, "to": taken} for left, taken in configured.moves))
     elif "model" in names:
         axes.append(tuple({"model": model} for model in configured.models))
     axes += [tuple({label: word} for word in words) for label, words in family.words.items()]

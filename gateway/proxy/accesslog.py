@@ -81,6 +81,16 @@ def _fields(exchange: Exchange, now: float, level: int) -> dict[str, object]:
         fields["output_tokens"] = usage.output
         fields["usage"] = usage.source
         fields["cost_nanousd"] = exchange.cost_nanousd
+    if len(exchange.attempts) > 1:
+        fields["tried"] = [
+            {
+                "provider": attempt.target.provider,
+                "model": attempt.target.model,
+                "outcome": attempt.outcome,
+                "ms": round(((attempt.ended_at or now) - attempt.started_at) * 1000, 3),
+            }
+            for attempt in exchange.attempts
+        ]
     if exchange.error is not None:
         fields["error"] = exchange.error.code
     return fields

@@ -10,6 +10,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.routing import ModelTable, Route
 from gateway.dialects import Operation
 from gateway.proxy.exchange import Exchange, Order
+from gateway.proxy.grants import Grants
 from gateway.proxy.settings import ServerSettings
 from gateway.tenancy.tenants import Identity, Tenants
 
@@ -66,8 +67,10 @@ class Admission:
         settings: ServerSettings,
         tenants: Tenants,
         models: ModelTable,
+        grants: Grants,
         local_only: frozenset[str] = frozenset(),
     ) -> None:
+        self._grants = grants
         self._settings = settings
         self._tenants = tenants
         self._models = models
@@ -104,6 +107,7 @@ class Admission:
         self._check_route(route, operation)
         order = Order(operation, identity, view, route, body, document)
         exchange.order = order
+        await self._grants.take(exchange, order)
         return order
 
     def _check_route(self, route: Route, operation: Operation) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from gateway.core.errors import GatewayError
 from gateway.proxy.downstream import Downstream
@@ -16,6 +17,10 @@ class StreamAnswer:
     stream: UpstreamStream
     downstream: Downstream
     headers: Mapping[str, str]
+
+    def drop(self) -> None:
+        """Nobody wants it."""
+        self.stream.abort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,36 @@ class WholeAnswer:
     headers: Mapping[str, str]
     rest: Response | None = None
     deadline: float = 0.0
+
+    def drop(self) -> None:
+        """Nobody wants it."""
+        if self.rest is not None:
+            self.rest.close()
+
+
+Answer = StreamAnswer | WholeAnswer
+
+
+class Rests(Enum):
+    """Who is to be left alone after a failure."""
+
+    NOTHING = "nothing"
+    KEY = "key"
+    """It is over its limit (429), for as long as the provider says."""
+    KEY_REFUSED = "key refused"
+    """The provider does not accept it (401)."""
+    KEY_EXHAUSTED = "key exhausted"
+    """Its quota is used up: no wait that a request could afford brings it back."""
+    TARGET = "target"
+    """It is overloaded (529, or 503 with Retry-After)."""
+
+
+class ProviderFailure(GatewayError):
+    """A provider's answer that says who should rest; `retry_after_s` says how long, where it is known."""
+
+    def __init__(self, code: str, message: str, rests: Rests, retry_after_s: float | None = None) -> None:
+        super().__init__(code, message, retry_after_s=retry_after_s)
+        self.rests = rests
 
 
 class ProviderRefusal(GatewayError):

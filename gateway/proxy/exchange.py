@@ -10,7 +10,8 @@ from aiohttp import web
 
 from gateway.core.clock import Clock, WallClock
 from gateway.core.errors import GatewayError
-from gateway.core.outcome import Outcome
+from gateway.core.outcome import CONSEQUENCES, Outcome, Verdict
+from gateway.core.quota import Grant
 from gateway.core.routing import Route, Target
 from gateway.core.tokens import Usage
 from gateway.dialects import Dialect, Operation
@@ -18,6 +19,7 @@ from gateway.dialects.operation import RequestView
 from gateway.proxy.downstream import Downstream
 from gateway.tenancy.tenants import Identity
 from gateway.upstream.stream import UpstreamStream
+from gateway.upstream.targets import Turn
 
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -55,13 +57,38 @@ class Order:
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at one target."""
+    """One try at one target.
+
+    Attributes:
+        patience_s: what its target is entitled to, up to the first content or the whole answer.
+        ended_at: when its outcome was certain.
+        excused: its outcome says nothing about the target.
+    """
 
     target: Target
     started_at: float
+    turn: Turn
+    patience_s: float = 0.0
     key_index: int = 0
     phase: Phase = Phase.BEFORE_HEAD
     outcome: Outcome | None = None
+    ended_at: float | None = None
+    excused: bool = False
+
+    def end(self, outcome: Outcome, now: float) -> None:
+        """Say how it went. The first word counts: an attempt that has ended stays so.
+
+        A deadline says something about the target only if this attempt alone has waited at least half of what the
+        target is entitled to: the client may have wished for less, and attempts before may have used the time up. Nor
+        is a long stream a slow one.
+        """
+        if self.outcome is not None:
+            return
+        self.outcome, self.ended_at = outcome, now
+        self.excused = outcome is Outcome.DEADLINE_EXCEEDED and (
+            self.phase is Phase.STREAMING or now - self.started_at < self.patience_s / 2
+        )
+        self.turn.end(Verdict.NEUTRAL if self.excused else CONSEQUENCES[outcome].verdict)
 
 
 @dataclass(slots=True)
@@ -70,12 +97,15 @@ class Exchange:
 
     Attributes:
         id: ours, or the client's `x-request-id` where it is a plain word.
+        serial: ours, unique in this process whatever the client says.
         operation: None where the request belongs to no endpoint.
         received_at: Unix seconds. All other times are readings of the injected monotonic clock.
         deadline: until which a stream's first content must be there.
         wished_s: the client's own limit in seconds, where it set one.
+        grant: what it has taken of its tenant's limits.
         identity, asked, label: who asked for which model, and under which configured name it is served: known to log
             and metrics even where admission refuses.
+        served: the attempt that brought the answer.
         stream: the one that was chosen, once it has content.
         flushed_tokens: output tokens that the counters have of a running stream.
         answer: a whole answer as read; of one too large for that, ``answer_tail`` has the last bytes.
@@ -83,6 +113,7 @@ class Exchange:
     """
 
     id: str
+    serial: str
     dialect: Dialect
     operation: Operation | None
     request: web.BaseRequest
@@ -94,7 +125,9 @@ class Exchange:
     asked: str | None = None
     label: str | None = None
     order: Order | None = None
+    grant: Grant | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    served: Attempt | None = None
     downstream: Downstream | None = None
     stream: UpstreamStream | None = None
     kept_alive_at: float | None = None
@@ -110,6 +143,8 @@ class Exchange:
     @property
     def target(self) -> Target | None:
         """The target that served, or the last one tried."""
+        if self.served is not None:
+            return self.served.target
         return self.attempts[-1].target if self.attempts else None
 
     @property
@@ -117,6 +152,8 @@ class Exchange:
         """How far the request has come."""
         if self.stream is not None:
             return Phase.STREAMING
+        if self.served is not None:
+            return self.served.phase
         return self.attempts[-1].phase if self.attempts else Phase.BEFORE_HEAD
 
     def error_event(self, error: GatewayError) -> bytes:
@@ -138,8 +175,10 @@ class Opening:
     def begin(self, request: web.BaseRequest, dialect: Dialect, operation: Operation | None) -> Exchange:
         given = request.headers.get("x-request-id")
         now = self.clock()
+        serial = self.new_id()
         return Exchange(
-            id=given if given is not None and _CLIENT_REQUEST_ID.fullmatch(given) else self.new_id(),
+            id=given if given is not None and _CLIENT_REQUEST_ID.fullmatch(given) else serial,
+            serial=serial,
             dialect=dialect,
             operation=operation,
             request=request,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -16,8 +17,13 @@ from gateway.proxy.exchange import Exchange, Opening
 from gateway.proxy.live import LiveStreams
 from gateway.proxy.relay import Relay
 from gateway.proxy.settlement import Settlement
+from gateway.proxy.unfinished import Unfinished
+from gateway.upstream.gate import Gate
 
 log = logging.getLogger("gateway")
+
+RETRY_AFTER_S = 1.0
+"""Whoever takes over listens by then."""
 
 
 def dialect_of(request: web.BaseRequest, operation: Operation | None) -> Dialect:
@@ -34,6 +40,15 @@ def _left(exchange: Exchange) -> Outcome:
     return Outcome.SUCCESS if whole else Outcome.CLIENT_CLOSED
 
 
+def _is_drained(exchange: Exchange) -> bool:
+    """Whether the gateway itself has cancelled the work on an exchange: streams end in another way."""
+    return exchange.outcome is Outcome.DRAINING and exchange.stream is None
+
+
+def _this_task() -> asyncio.Task[Any]:
+    return cast("asyncio.Task[Any]", asyncio.current_task())
+
+
 class Line:
     """Takes requests through the phases."""
 
@@ -45,6 +60,8 @@ class Line:
         relay: Relay,
         settlement: Settlement,
         live: LiveStreams,
+        unfinished: Unfinished,
+        gate: Gate,
         metrics: Metrics,
     ) -> None:
         self._opening = opening
@@ -54,20 +71,27 @@ class Line:
         self._relay = relay
         self._settlement = settlement
         self._live = live
+        self._unfinished = unfinished
+        self._gate = gate
         self._request_overhead = metrics.declared.overhead.labels("request")
 
     async def serve(self, request: web.BaseRequest, operation: Operation) -> web.StreamResponse:
         """Answer one request for an operation. Every way out of here is settled exactly once."""
         exchange = self.begin(request, operation)
+        self._live.add(exchange, _this_task())
+        has_place = False
         try:
+            await self._gate.enter(exchange.deadline - exchange.started_at)
+            has_place = True
             order = await self._admission.admit(exchange, operation)
-            self._live.add(exchange)
             self._request_overhead.observe(self._clock() - exchange.started_at)
             answer = await self._dispatch.open(exchange, order)
             return await self._relay.send(exchange, answer)
         except GatewayError as error:
             return await self._relay.refuse(exchange, error)
-        except (asyncio.CancelledError, ConnectionError):
+        except (asyncio.CancelledError, ConnectionError) as cause:
+            if isinstance(cause, asyncio.CancelledError) and _is_drained(exchange):
+                return await self._say_draining(exchange)
             exchange.outcome = exchange.outcome or _left(exchange)
             raise
         except Exception:
@@ -75,10 +99,37 @@ class Line:
             failure = GatewayError("internal", "The gateway failed. The request id is in x-request-id.")
             return await self._relay.refuse(exchange, failure)
         finally:
-            if exchange.stream is not None:
-                exchange.stream.abort()
-            self._live.discard(exchange)
-            self._settlement.settle(exchange)
+            if has_place:
+                self._gate.leave()
+            if not self._unfinished.take(exchange):
+                self.end(exchange)
+
+    def end(self, exchange: Exchange) -> None:
+        """Let go of what an exchange holds and book it."""
+        if exchange.stream is not None:
+            exchange.stream.abort()
+        self._live.discard(exchange)
+        self._settlement.settle(exchange)
+
+    async def _say_draining(self, exchange: Exchange) -> web.StreamResponse:
+        """End an exchange that was cancelled because the gateway leaves: where it stands decides how.
+
+        Raises:
+            ConnectionError: part of a whole answer has gone, so its connection was broken.
+        """
+        _this_task().uncancel()
+        streams = exchange.downstream is not None and exchange.downstream.begun
+        if exchange.status and not streams:
+            if exchange.request.transport is not None:
+                exchange.request.transport.abort()
+            raise ConnectionAbortedError
+        error = GatewayError(
+            "draining",
+            "The gateway is shutting down. Try again.",
+            retry_after_s=RETRY_AFTER_S,
+            headers={"Connection": "close"},
+        )
+        return await self._relay.refuse(exchange, error)
 
     async def refuse(self, request: web.BaseRequest, error: GatewayError) -> web.StreamResponse:
         """Answer a request that belongs to no operation: an unknown route, a wrong method."""

@@ -1,6 +1,7 @@
 """The exchanges that run now, and the one sweep over their streams: no timer per stream, none per chunk."""
 
-from collections.abc import Callable, Coroutine
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from gateway.core.clock import Clock
@@ -19,7 +20,7 @@ PENDING = "pending"
 
 
 class LiveStreams:
-    """Every admitted exchange, streamed or not, until its settlement.
+    """Every exchange of an operation, streamed or not, until its settlement.
 
     Args:
         keepalive_s: silence after which the client gets a comment.
@@ -38,6 +39,8 @@ class LiveStreams:
         self._clock = clock
         self._start = start
         self._exchanges: dict[int, Exchange] = {}
+        # Beside the exchanges, not in them: the frames of a failed task would hold what holds it.
+        self._tasks: dict[int, asyncio.Task[Any]] = {}
 
     def __len__(self) -> int:
         return len(self._exchanges)
@@ -49,26 +52,60 @@ class LiveStreams:
             for exchange in self._exchanges.values()
         )
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: Exchange, task: asyncio.Task[Any]) -> None:
+        """Take in an exchange; `task` is what answers it."""
         self._exchanges[id(exchange)] = exchange
+        self._tasks[id(exchange)] = task
+
+    def __iter__(self) -> Iterator[Exchange]:
+        return iter(tuple(self._exchanges.values()))
 
     def discard(self, exchange: Exchange) -> None:
         self._exchanges.pop(id(exchange), None)
+        self._tasks.pop(id(exchange), None)
+
+    def drain(self) -> int:
+        """End every exchange as `draining`; return how many there were.
+
+        A stream ends like one that failed. Whatever else runs is cancelled, and its task finds the outcome set.
+        """
+        for key, exchange in tuple(self._exchanges.items()):
+            if exchange.stream is not None:
+                exchange.stream.fail(Outcome.DRAINING)
+            elif exchange.outcome is None:
+                exchange.outcome = Outcome.DRAINING
+                self._tasks[key].cancel()
+        return len(self._exchanges)
 
     def sweep(self) -> None:
         """Look at every live stream once: stalls, total time, keep-alives, token counters."""
         now = self._clock()
+        silent: list[UpstreamStream] = []
         for exchange in tuple(self._exchanges.values()):
             stream = exchange.stream
             if stream is not None:
                 self._flush(exchange, stream)
                 if stream.is_stalled(now):
-                    stream.fail(Outcome.STALLED)
+                    silent.append(stream)
                     continue
                 if stream.is_overdue(now):
                     stream.fail(Outcome.DEADLINE_EXCEEDED)
                     continue
             self._keep_alive(exchange, now)
+        if silent:
+            self._start(self._end_stalled(silent, now))
+
+    async def _end_stalled(self, silent: list[UpstreamStream], now: float) -> None:
+        """End streams that were silent for too long, unless the silence was ours.
+
+        After a pause of the loop (a full garbage collection, a machine that slept) uvloop runs timers first and reads
+        sockets then, so what came meanwhile has not been seen when the sweep looks. It has a turn later.
+        """
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for stream in silent:
+            if stream.is_stalled(now):
+                stream.fail(Outcome.STALLED)
 
     def _flush(self, exchange: Exchange, stream: UpstreamStream) -> None:
         """Let the token counter follow a running stream: one token per content event, corrected at settlement."""

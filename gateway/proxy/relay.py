@@ -14,6 +14,7 @@ from gateway.metrics import Metrics
 from gateway.proxy.answers import ProviderRefusal, StreamAnswer, WholeAnswer
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.exchange import Exchange
+from gateway.tenancy.refusals import rate_limit_headers
 from gateway.upstream.pool import Response
 from gateway.upstream.stream import UpstreamStream
 
@@ -44,6 +45,8 @@ def head_of(exchange: Exchange, provider: str | None = None) -> dict[str, str]:
     headers = {"Server": SERVER, "x-request-id": exchange.id, "X-Content-Type-Options": "nosniff"}
     if exchange.dialect.name == "anthropic":
         headers["request-id"] = exchange.id
+    if exchange.grant is not None:
+        headers.update(rate_limit_headers(exchange.grant))
     target = exchange.target
     if target is not None:
         headers["x-gateway-provider"] = provider or target.provider
@@ -116,11 +119,11 @@ class Relay:
         """Relay a large answer as it comes; a broken one breaks the client's connection."""
         response = web.StreamResponse(headers=dict(headers))
         response.content_length = rest.content_length
-        await response.prepare(exchange.request)
         exchange.status = 200
         tail = answer.body
         try:
             async with asyncio.timeout(answer.deadline - self._clock()):
+                await response.prepare(exchange.request)
                 await response.write(answer.body)
                 while data := await rest.content.readany():
                     tail = tail[-TAIL_BYTES:] + data
@@ -154,7 +157,7 @@ class Relay:
         headers = {**head_of(exchange), **error.headers, "Content-Type": "application/json"}
         if error.retry_after_s is not None:
             headers["Retry-After"] = str(max(1, -int(-error.retry_after_s // 1)))
-        if len(exchange.attempts) > 1:
+        if len(exchange.attempts) > 1 and error.outcome is not Outcome.DRAINING:
             headers["x-should-retry"] = "false"
         body = error.body if isinstance(error, ProviderRefusal) else exchange.dialect.error_body(error, exchange.id)
         response = web.Response(status=error.status, body=body, headers=headers)

@@ -11,6 +11,7 @@ from gateway.metrics import Metrics
 from gateway.metrics.declarations import NONE, PROVIDER_ERRORS
 from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.exchange import Attempt, Exchange
+from gateway.proxy.grants import Grants
 from gateway.proxy.usage import NOTHING, usage_of
 from gateway.upstream.stream import UpstreamStream
 
@@ -23,8 +24,14 @@ class Settlement:
     """
 
     def __init__(
-        self, metrics: Metrics, access_log: AccessLog, remember: Callable[[str, str, Attempt], None], clock: Clock
+        self,
+        metrics: Metrics,
+        access_log: AccessLog,
+        grants: Grants,
+        remember: Callable[[str, str, Attempt], None],
+        clock: Clock,
     ) -> None:
+        self._grants = grants
         self._metrics = metrics
         self._access_log = access_log
         self._remember = remember
@@ -35,21 +42,23 @@ class Settlement:
         """Book the exchange. Called once, from the line's `finally`."""
         now = self._clock()
         outcome = exchange.outcome = exchange.outcome or Outcome.INTERNAL
-        self._end_attempts(exchange, outcome)
+        self._end_attempts(exchange, outcome, now)
         self._bill(exchange, outcome)
         self._count(exchange, outcome, now)
         if exchange.stream is not None and exchange.target is not None:
             self._count_stream(exchange, exchange.stream, exchange.target, now)
+        self._grants.settle(exchange)
         self._access_log.write(exchange, now)
         self._overhead.observe(self._clock() - now)
 
-    def _end_attempts(self, exchange: Exchange, outcome: Outcome) -> None:
-        """The last attempt ended as the exchange did; those before it have their outcome already."""
+    def _end_attempts(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
+        """What has not ended yet, ended as the exchange did: the attempt that served, or those that it was left in."""
         for attempt in exchange.attempts:
-            attempt.outcome = ended = attempt.outcome or outcome
+            attempt.end(outcome, now)
+            ended = attempt.outcome or outcome
             provider = self._metrics.provider(attempt.target.provider)
             provider.attempts(ended).inc()
-            if ended in PROVIDER_ERRORS:
+            if ended in PROVIDER_ERRORS and not attempt.excused:
                 provider.errors(ended).inc()
             if ended is Outcome.STALLED:
                 provider.stalls.inc()
@@ -61,8 +70,8 @@ class Settlement:
             return
         if order.operation.priced and CONSEQUENCES[outcome].billing is not Billing.NOTHING:
             exchange.usage, response_id = usage_of(exchange, order)
-            if response_id is not None:
-                self._remember(response_id, order.identity.tenant.id, exchange.attempts[-1])
+            if response_id is not None and exchange.served is not None:
+                self._remember(response_id, order.identity.tenant.id, exchange.served)
         if target.price is not None and exchange.usage is not NOTHING:
             exchange.cost_nanousd = cost_nanousd(exchange.usage, target.price)
 

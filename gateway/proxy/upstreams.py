@@ -12,9 +12,10 @@ from gateway.core.clock import Clock, WallClock
 from gateway.core.errors import GatewayError
 from gateway.core.flow import EventFlow
 from gateway.core.outcome import Outcome
+from gateway.core.routing import Target
 from gateway.core.timeouts import Timeouts, merged
 from gateway.metrics import Metrics
-from gateway.proxy.answers import StreamAnswer, WholeAnswer
+from gateway.proxy.answers import Answer, ProviderFailure, Rests, StreamAnswer, WholeAnswer
 from gateway.proxy.downstream import RawDownstream
 from gateway.proxy.exchange import Attempt, Exchange, Order, Phase
 from gateway.proxy.verdicts import ERROR_BODY_LIMIT_BYTES, judge
@@ -23,6 +24,7 @@ from gateway.upstream.pool import Response
 from gateway.upstream.provider import Provider, crossing_headers
 from gateway.upstream.stream import StreamLimits, UpstreamStream
 from gateway.upstream.tap import TappedStream
+from gateway.upstream.targets import MAX_REST_S
 
 UNARY_COMMIT_BYTES = 1024 * 1024
 """A whole answer up to this size is read before anything of it leaves; a larger one is relayed as it comes."""
@@ -66,40 +68,66 @@ class Upstreams:
         wall_clock: WallClock,
     ) -> None:
         self._providers = providers
+        self._merged: dict[tuple[str, str], Timeouts] = {}
         self._metrics = metrics
         self._spliced = spliced
         self._write_timeout_s = write_timeout_s
         self._clock = clock
         self._wall_clock = wall_clock
 
-    async def ask(
-        self, exchange: Exchange, order: Order, attempt: Attempt, pinned_key: int | None = None
-    ) -> StreamAnswer | WholeAnswer:
+    async def ask(self, exchange: Exchange, order: Order, attempt: Attempt, pinned_key: int | None = None) -> Answer:
         """Send the request to the attempt's target and wait for its first content, or its whole answer.
 
         Raises:
             GatewayError: what went wrong; nothing of it has reached the client, and nothing is left open.
         """
-        provider = self._providers[attempt.target.provider]
-        call = _Call(exchange, order, attempt, provider, merged(provider.settings.timeouts, order.route.timeouts))
+        provider = attempt.turn.state.provider
+        timeouts = self._timeouts(order, attempt.target)
+        call = _Call(exchange, order, attempt, provider, timeouts)
         attempt.key_index, key = provider.keys.pick(pinned_key)
+        attempt.patience_s = timeouts.first_token_s if order.view.stream else timeouts.unary_s
         bound, late = self._bound(call)
         try:
             async with asyncio.timeout(bound):
                 response = await provider.post(order.operation, _body(call), exchange.request.headers, key)
                 try:
-                    return await self._answer(call, response)
+                    answer = await self._answer(call, response)
                 except BaseException:
                     response.close()
                     raise
         except TimeoutError:
             raise late from None
+        except ProviderFailure as failure:
+            _leave_alone(attempt, failure)
+            raise
+        provider.keys.accepted(attempt.key_index)
+        return answer
+
+    def left_s(self, exchange: Exchange, order: Order, target: Target) -> float:
+        """Seconds that all attempts together have left: a stream up to its first content, a whole answer to its end."""
+        if order.view.stream:
+            return exchange.deadline - self._clock()
+        return exchange.started_at + _unary_s(exchange, self._timeouts(order, target)) - self._clock()
+
+    def patience_s(self, exchange: Exchange, order: Order, target: Target) -> float:
+        """Seconds that one attempt at the target may take from now."""
+        left_s = self.left_s(exchange, order, target)
+        return min(left_s, self._timeouts(order, target).first_token_s) if order.view.stream else left_s
+
+    def _timeouts(self, order: Order, target: Target) -> Timeouts:
+        """The provider's with what the model changes."""
+        where = target.provider, order.route.label
+        timeouts = self._merged.get(where)
+        if timeouts is None:
+            base = self._providers[target.provider].settings.timeouts
+            timeouts = self._merged[where] = merged(base, order.route.timeouts)
+        return timeouts
 
     def _bound(self, call: _Call) -> tuple[float, GatewayError]:
         """Seconds this attempt may take up to its content, and the error when they have passed."""
         exchange, timeouts, now = call.exchange, call.timeouts, self._clock()
         if not call.order.view.stream:
-            bound = _unary_s(call)
+            bound = _unary_s(exchange, timeouts)
             left = exchange.started_at + bound - now
             return left, GatewayError("deadline_exceeded", f"No whole answer within {bound:g} s.")
         left = exchange.deadline - now
@@ -110,7 +138,7 @@ class Upstreams:
         allowed = exchange.deadline - exchange.started_at
         return left, GatewayError("deadline_exceeded", f"No token within {allowed:g} s.")
 
-    async def _answer(self, call: _Call, response: Response) -> StreamAnswer | WholeAnswer:
+    async def _answer(self, call: _Call, response: Response) -> Answer:
         status, headers, provider = response.status, response.headers, call.provider
         downstream = call.exchange.downstream
         if status == 200 and downstream is not None and response.content_type == "text/event-stream":
@@ -122,6 +150,7 @@ class Upstreams:
             except BaseException:
                 stream.abort()
                 raise
+            call.attempt.phase = Phase.STREAMING
             return StreamAnswer(stream, downstream, crossing_headers(headers))
         _decline(response)
         if status == 200:
@@ -144,10 +173,22 @@ class Upstreams:
         return PlainStream(response, flow, gaps, limits, self._clock)
 
 
-def _unary_s(call: _Call) -> float:
+def _unary_s(exchange: Exchange, timeouts: Timeouts) -> float:
     """Seconds for a whole answer: the provider's, or less where the client wishes less."""
-    unary_s, wished_s = call.timeouts.unary_s, call.exchange.wished_s
+    unary_s, wished_s = timeouts.unary_s, exchange.wished_s
     return unary_s if wished_s is None else min(unary_s, wished_s)
+
+
+def _leave_alone(attempt: Attempt, failure: ProviderFailure) -> None:
+    """Let the key or the target rest, as the provider asks."""
+    state, wait_s = attempt.turn.state, min(failure.retry_after_s or 0.0, MAX_REST_S)
+    keys = state.provider.keys
+    if failure.rests is Rests.KEY:
+        keys.throttled(attempt.key_index, wait_s)
+    elif failure.rests in (Rests.KEY_REFUSED, Rests.KEY_EXHAUSTED):
+        keys.refused(attempt.key_index)
+    elif failure.rests is Rests.TARGET:
+        state.rest(wait_s)
 
 
 def _decline(response: Response) -> None:
@@ -182,7 +223,7 @@ async def _whole(call: _Call, response: Response) -> WholeAnswer:
     headers = crossing_headers(response.headers)
     content_type = response.headers.get("Content-Type", "application/json")
     if len(body) >= UNARY_COMMIT_BYTES and not response.content.at_eof():
-        deadline = call.exchange.started_at + _unary_s(call)
+        deadline = call.exchange.started_at + _unary_s(call.exchange, call.timeouts)
         return WholeAnswer(body, None, content_type, headers, rest=response, deadline=deadline)
     return WholeAnswer(body, _read(call.provider, body), content_type, headers)
 

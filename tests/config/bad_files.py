@@ -1,4 +1,7 @@
-"""Files with one mistake each: what is written, the key that is blamed, and the sentence that must be said."""
+"""Files with one mistake each: what is written, the key that is blamed, and the sentence that must be said.
+
+Long because it is one table.
+"""
 
 from gateway.tenancy.tenants import hash_key
 
@@ -47,6 +50,29 @@ BAD: dict[str, tuple[str, str, str]] = {
         "must be printable ASCII without spaces; found a value that is not shown here",
     ),
     "a list for a word": ("server: {host: [a]}", "server.host", "found a list."),
+    "nobody in flight": (
+        "server: {max_in_flight: 0}",
+        "server.max_in_flight",
+        "must be a whole number from 1 to 1000000; found 0.",
+    ),
+    "a queue of less than nobody": ("server: {max_queued: -1}", "server.max_queued", "from 0 to 1000000; found -1."),
+    "a queue without end": ("server: {queue_s: 1e9}", "server.queue_s", "at most 86400; found 1000000000.0."),
+    "a drain backwards": (
+        "server: {drain_s: -1}",
+        "server.drain_s",
+        "must be a number from 0 to 86400; found -1.",
+    ),
+    "a drain in words": ("server: {drain_s: never}", "server.drain_s", "from 0 to 86400; found 'never'."),
+    "a grace that is a switch": (
+        "server: {ready_grace_s: false}",
+        "server.ready_grace_s",
+        "must be a number, not true or false; found false.",
+    ),
+    "a grace beyond the drain": (
+        "server: {ready_grace_s: 30, drain_s: 20}",
+        "server.ready_grace_s",
+        "must be at most drain_s, 20, which begins at the same moment; found 30.",
+    ),
     # providers
     "a provider's name": (
         "providers: {Open AI: {dialect: openai, base_url: https://x.example}}",
@@ -145,6 +171,42 @@ BAD: dict[str, tuple[str, str, str]] = {
         "providers.p.pool.warm",
         "must be at most connections, 2; found 3.",
     ),
+    "a wait for nothing": (P % ", pool: {queue_s: 0}", "providers.p.pool.queue_s", "must be a number above 0"),
+    "a circuit that never has enough": (
+        P % ", breaker: {failure_ratio: 1.5}",
+        "providers.p.breaker.failure_ratio",
+        "must be a number above 0 and at most 1; found 1.5.",
+    ),
+    "a rest that shrinks": (
+        P % ", breaker: {cooldown_s: 10, max_cooldown_s: 5}",
+        "providers.p.breaker.max_cooldown_s",
+        "must be at least cooldown_s, 10; found 5.",
+    ),
+    "a rest of no length": (
+        P % ", breaker: {cooldown_s: .nan}",
+        "providers.p.breaker.cooldown_s",
+        "must be a number above 0",
+    ),
+    "a breaker's key one level up": (
+        P % ", cooldown_s: 5",
+        "providers.p.cooldown_s",
+        "It belongs one level deeper: breaker: {cooldown_s: …}.",
+    ),
+    "a policy for the unfinished": (
+        P % ", unfinished: {settle: drian}",
+        "providers.p.unfinished.settle",
+        "must be cancel or drain; found 'drian'. Did you mean drain?",
+    ),
+    "an unfinished stream for ever": (
+        P % ", unfinished: {settle: drain, max_s: 86400}",
+        "providers.p.unfinished.max_s",
+        "must be a number above 0 and at most 3600; found 86400.",
+    ),
+    "a bound on what is cancelled": (
+        P % ", unfinished: {max_tokens: 100}",
+        "providers.p.unfinished.max_tokens",
+        "does nothing where settle is cancel: write settle: drain, or remove it.",
+    ),
     "no verification": (
         P % ", tls: {verify: false}",
         "providers.p.tls.verify",
@@ -239,6 +301,63 @@ BAD: dict[str, tuple[str, str, str]] = {
         "cannot be null: leave it out to keep the provider's",
     ),
     "a balance with a typo": (M % ("p/x", ", balance: orderd"), "models.m.balance", "Did you mean ordered?"),
+    "a negative weight": (
+        M % ("{target: p/x, weight: -1}", ", balance: weighted"),
+        "models.m.targets.0.weight",
+        "must be a whole number from 0 to 1000000; found -1.",
+    ),
+    "half a weight": (
+        M % ("{target: p/x, weight: 0.5}", ", balance: weighted"),
+        "models.m.targets.0.weight",
+        "must be a whole number from 0 to 1000000; found 0.5.",
+    ),
+    "a weight that is a switch": (
+        M % ("{target: p/x, weight: true}", ", balance: weighted"),
+        "models.m.targets.0.weight",
+        "must be a number, not true or false",
+    ),
+    "weights that sum to nothing": (
+        M % ("{target: p/x, weight: 0}, {target: p/y, weight: 0}", ", balance: weighted"),
+        "models.m.targets",
+        "have weights that sum to nothing: give at least one of them a weight above 0.",
+    ),
+    "a weight that nobody reads": (
+        M % ("{target: p/x, weight: 3}, p/y", ""),
+        "models.m.targets.0.weight",
+        "does nothing where balance is ordered: write balance: weighted, or remove it.",
+    ),
+    "a hedge without a time": (
+        M % ("p/x, p/y", ", hedge: {}"),
+        "models.m.hedge.after_s",
+        "is missing: write a number above 0 and at most 86400.",
+    ),
+    "a hedge as a number": (M % ("p/x, p/y", ", hedge: 2"), "models.m.hedge", "must be a mapping or null; found 2."),
+    "a hedge backwards": (M % ("p/x, p/y", ", hedge: {after_s: -2}"), "models.m.hedge.after_s", "found -2."),
+    "a hedge for more than all": (
+        M % ("p/x, p/y", ", hedge: {after_s: 2, max_share: 5}"),
+        "models.m.hedge.max_share",
+        "must be a number above 0 and at most 1; found 5.",
+    ),
+    "a hedge with nobody": (
+        M % ("p/x", ", hedge: {after_s: 2}"),
+        "models.m.hedge",
+        "has no second target to start: add one to targets, or remove it.",
+    ),
+    "a hedge that never starts": (
+        M % ("p/x, p/y", ", hedge: {after_s: 60}"),
+        "models.m.hedge.after_s",
+        "is never reached, as providers.p.timeouts.first_token_s gives a target up after 60 s: write less than that.",
+    ),
+    "a slowness that is never seen": (
+        M % ("p/x", ", slow_first_token_s: 5, timeouts: {first_token_s: 4}"),
+        "models.m.slow_first_token_s",
+        "is never reached, as models.m.timeouts.first_token_s gives a target up after 4 s: write less than that.",
+    ),
+    "a slowness of nothing": (
+        M % ("p/x", ", slow_first_token_s: 0"),
+        "models.m.slow_first_token_s",
+        "must be a number above 0 and at most 86400 or null; found 0.",
+    ),
     # tenants
     "tenants as a mapping": ("tenants: {a: {}}", "tenants", "must be a list; found a mapping."),
     "a tenant's id": ("tenants: [{id: A}]", "tenants.0.id", "must be 1 to 64 lower-case letters"),
@@ -274,6 +393,28 @@ BAD: dict[str, tuple[str, str, str]] = {
         "tenants.1.keys.0.hash",
         "is the same key as tenants.0.keys.0.hash",
     ),
+    "a limit of none": (T % (HASH, "", ", limits: {concurrent: 0}"), "tenants.0.limits.concurrent", "from 1 to"),
+    "a negative limit": (
+        T % (HASH, "", ", limits: {requests_per_minute: -5}"),
+        "tenants.0.limits.requests_per_minute",
+        "from 1 to",
+    ),
+    "half a request": (
+        T % (HASH, "", ", limits: {requests_per_minute: 0.5}"),
+        "tenants.0.limits.requests_per_minute",
+        "must be a whole number",
+    ),
+    "a limit misspelt": (
+        T % (HASH, "", ", limits: {tokens_per_minut: 5}"),
+        "tenants.0.limits.tokens_per_minut",
+        "Did you mean tokens_per_minute?",
+    ),
+    "a burst of nothing": (T % (HASH, "", ", limits: {burst: 5}"), "tenants.0.limits.burst", "needs requests_per_min"),
+    "a limit on no model": (
+        T % (HASH, "", ', model_limits: {"gtp-*": {concurrent: 1}}'),
+        "tenants.0.model_limits.gtp-*",
+        "limits no model: write a name under models",
+    ),
     # prices
     "an unknown policy": ("pricing: {unpriced: fre}", "pricing.unpriced", "Did you mean free?"),
     "half a policy": ("pricing: {unpriced: {input: 1}}", "pricing.unpriced.output", "is missing"),
@@ -281,15 +422,6 @@ BAD: dict[str, tuple[str, str, str]] = {
     **{
         f"later: {key}": (text, key, "is not built yet, so nothing would act on it: remove it")
         for key, text in {
-            "server.ready_grace_s": "server: {ready_grace_s: 5}",
-            "server.drain_s": "server: {drain_s: 60}",
-            "server.max_in_flight": "server: {max_in_flight: 20000}",
-            "providers.p.breaker": P % ", breaker: {probes: 1}",
-            "providers.p.unfinished": P % ", unfinished: {settle: cancel}",
-            "models.m.hedge": M % ("p/x", ", hedge: {after_s: 2.0}"),
-            "models.m.targets.0.weight": M % ("{target: p/x, weight: 1}", ""),
-            "models.m.balance": M % ("p/x", ", balance: least_busy"),
-            "tenants.0.limits": T % (HASH, "", ", limits: {concurrent: 1}"),
             "tenants.0.budget": T % (HASH, "", ", budget: {usd: 1}"),
             "cache": "cache: {enabled: false}",
             "stores": "stores: {}",

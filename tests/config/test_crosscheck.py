@@ -42,7 +42,7 @@ def blamed(checked: Whole) -> list[str]:
     return [mistake.key for mistake in cross_check(checked)]
 
 
-def routed(targets: list[str], **model: Any) -> dict[str, Any]:
+def routed(targets: list[Any], **model: Any) -> dict[str, Any]:
     """A file in which one model leads to these targets."""
     return {"providers": {"o": OPENAI, "a": ANTHROPIC}, "models": {"m": {"targets": targets, "price": PRICE, **model}}}
 
@@ -117,6 +117,103 @@ def test_every_target_needs_a_price(
     assert blamed(whole({**tree, "models": {name: {"targets": targets, "price": PRICE}}}, priced=priced)) == []
     assert blamed(whole({**tree, "pricing": {"unpriced": "free"}}, priced=priced)) == []
     assert blamed(whole(tree, ("pricing",), priced=priced)) == []
+
+
+def weighing(*weights: int) -> list[Any]:
+    """Targets in their long form."""
+    return [{"target": f"o/{number}", "weight": weight} for number, weight in enumerate(weights)]
+
+
+@pytest.mark.parametrize(
+    ("targets", "balance", "keys"),
+    [
+        (weighing(3, 1), "weighted", []),
+        (weighing(0, 1), "weighted", []),
+        ([*weighing(0, 0), "o/x"], "weighted", []),
+        (weighing(0, 0), "weighted", ["models.m.targets"]),
+        (weighing(0), "weighted", ["models.m.targets"]),
+        (weighing(1, 1), "ordered", []),
+        (weighing(1, 1), "least_busy", []),
+        (weighing(1, 2), "ordered", ["models.m.targets.1.weight"]),
+        (weighing(0, 2), "least_busy", ["models.m.targets.0.weight", "models.m.targets.1.weight"]),
+    ],
+)
+def test_weights_are_for_a_balance_that_reads_them(targets: list[Any], balance: str, keys: list[str]) -> None:
+    """They sum to something; elsewhere only the 1 that holds anyway may be written."""
+    assert blamed(whole(routed(targets, balance=balance))) == keys
+
+
+def test_a_weight_that_nobody_reads_names_the_balance_and_what_to_write() -> None:
+    """Who wrote 0 most likely wants the target to be the last."""
+    tree = routed(weighing(0, 5), balance="least_busy")
+    spare, preferred = cross_check(whole(tree, lines={("models", "m", "targets", 0, "weight"): 9}))
+    assert spare.message == "does nothing where balance is least_busy: write balance: weighted, or remove it"
+    assert (spare.line, spare.hint) == (9, "To use a target only when the others cannot serve, put it last.")
+    assert preferred.hint is None
+
+
+def test_a_hedge_needs_somebody_to_start() -> None:
+    """A second target, of whatever provider."""
+    assert blamed(whole(routed(["o/x", "o/y"], hedge={"after_s": 2}))) == []
+    assert blamed(whole(routed(["o/x"], hedge={"after_s": 2}))) == ["models.m.hedge"]
+
+
+@pytest.mark.parametrize(
+    ("provider_s", "model_s", "deadline_s", "late_s", "key"),
+    [
+        (60, None, 120, 59.9, None),
+        (60, None, 120, 60, "providers.o.timeouts.first_token_s"),
+        (60, 90, 120, 60, None),
+        (60, 90, 120, 90, "models.m.timeouts.first_token_s"),
+        (60, 5, 120, 7, "models.m.timeouts.first_token_s"),
+        (60, None, 30, 29, None),
+        (60, None, 30, 31, "server.deadline_s"),
+    ],
+)
+@pytest.mark.parametrize("what", ["hedge.after_s", "slow_first_token_s"])
+def test_what_comes_too_late_is_told_by_the_key_that_ends_the_wait(
+    what: str, provider_s: float, model_s: float | None, deadline_s: float, late_s: float, key: str | None
+) -> None:
+    """The model's own timeout where it has one, else the provider's, and the deadline of all attempts together."""
+    model: dict[str, Any] = {"timeouts": {} if model_s is None else {"first_token_s": model_s}}
+    model |= {"hedge": {"after_s": late_s}} if what == "hedge.after_s" else {"slow_first_token_s": late_s}
+    tree = routed(["o/x", "o/y"], **model)
+    tree["providers"]["o"] = {**OPENAI, "timeouts": {"first_token_s": provider_s}}
+    tree["server"] = {"deadline_s": deadline_s}
+    found = cross_check(whole(tree))
+    assert [mistake.key for mistake in found] == ([] if key is None else [f"models.m.{what}"])
+    assert all(f"as {key} gives a target up after " in mistake.message for mistake in found)
+
+
+def test_the_most_impatient_target_counts() -> None:
+    """One mistake, with its provider; a provider with mistakes of its own, and a broken server, are not asked."""
+    tree = routed(["o/x", "b/x", "z/x"], hedge={"after_s": 10})
+    tree["providers"]["b"] = {**OPENAI, "timeouts": {"first_token_s": 8}}
+    (mistake,) = cross_check(whole(tree, ("providers", "z")))
+    assert (mistake.key, mistake.message) == (
+        "models.m.hedge.after_s",
+        "is never reached, as providers.b.timeouts.first_token_s gives a target up after 8 s: write less than that",
+    )
+    late = routed(["z/x", "z/y"], hedge={"after_s": 500})
+    assert blamed(whole(late, ("providers", "z"))) == ["models.m.hedge.after_s"]
+    assert blamed(whole(late, ("providers", "z"), ("server",))) == []
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "keys"),
+    [
+        ({}, []),
+        ({"settle": "cancel"}, []),
+        ({"settle": "drain"}, []),
+        ({"settle": "drain", "max_tokens": 1, "max_s": 1}, []),
+        ({"max_s": 60}, ["max_s"]),
+        ({"settle": "cancel", "max_s": 1, "max_tokens": 1}, ["max_tokens", "max_s"]),
+    ],
+)
+def test_bounds_of_a_drain_are_for_a_drain(unfinished: dict[str, Any], keys: list[str]) -> None:
+    """Who bounds it believes to have one."""
+    tree = {"providers": {"o": {**OPENAI, "unfinished": unfinished}}}
+    assert blamed(whole(tree)) == [f"providers.o.unfinished.{key}" for key in keys]
 
 
 def test_tenants_are_found_at_their_places_in_the_file() -> None:

@@ -30,7 +30,7 @@ models:
   gpt-4o: {targets: [openai/gpt-4o, europe/gpt-4o]}
   mine: {targets: [eu/unheard-of]}
 tenants:
-  - {id: a, limits: {}}
+  - {id: a, budget: {}}
   - {id: a}
 """
 
@@ -47,7 +47,7 @@ def test_ten_mistakes_are_told_at_once(write: Write) -> None:
         ("providers.openai.timeouts.first_tokens_s", 8),
         ("models.gpt-4o.targets.1", 11),
         ("models.mine.targets.0", 12),
-        ("tenants.0.limits", 14),
+        ("tenants.0.budget", 14),
         ("tenants.1.id", 15),
     ]
 

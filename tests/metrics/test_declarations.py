@@ -3,13 +3,16 @@
 import pytest
 from aioprometheus.collectors import Registry
 
-from gateway.core.outcome import Outcome
+from gateway.core.breaker import LEGAL
+from gateway.core.outcome import CONSEQUENCES, Outcome
 from gateway.metrics.collectors import BoundHistogram
 from gateway.metrics.declarations import (
     ATTEMPT_RESULTS,
+    FALLBACK_REASONS,
     PROVIDER_ERRORS,
     REFUSALS,
     REQUEST_STATUSES,
+    TRANSITIONS,
     Declarations,
 )
 
@@ -35,6 +38,15 @@ CONTRACT = {
     "token_details_total": "provider model detail",
     "pool_connections": "provider state",
     "event_loop_lag_seconds": "",
+    "circuit_breaker_state": "provider",
+    "circuit_breaker_next_probe_seconds": "provider",
+    "circuit_breaker_transitions_total": "provider to reason",
+    "rate_limit_hits_total": "tenant_id",
+    "limit_rejections_total": "tenant_id limit",
+    "fallbacks_total": "from to reason",
+    "hedges_total": "provider result",
+    "stale_connections_total": "provider",
+    "pool_wait_seconds": "provider",
 }
 
 
@@ -87,6 +99,23 @@ def test_an_attempt_cannot_end_as_a_refusal() -> None:
     }
     assert set(ATTEMPT_RESULTS) == set(Outcome) - refused
     assert refused < set(REFUSALS)
+
+
+def test_a_request_can_be_refused_because_everybody_rests() -> None:
+    """Nobody is asked, and the answer is 429 all the same."""
+    assert Outcome.PROVIDER_THROTTLED in REFUSALS
+
+
+def test_reasons_to_turn_elsewhere() -> None:
+    """The column of the one table, and what keeps a target from being asked at all."""
+    may_move_on = {outcome for outcome in Outcome if CONSEQUENCES[outcome].may_move_on}
+    assert set(FALLBACK_REASONS) == may_move_on | {Outcome.CIRCUIT_OPEN, Outcome.OVERLOADED}
+
+
+def test_changes_of_circuits_are_the_legal_ones() -> None:
+    """What a circuit may change to and why, each pair once."""
+    assert set(TRANSITIONS) == {(to.word, reason) for _, to, reason in LEGAL}
+    assert len(set(TRANSITIONS)) == len(TRANSITIONS)
 
 
 def test_a_request_cannot_lose_a_hedge() -> None:

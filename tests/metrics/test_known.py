@@ -4,7 +4,13 @@ from aioprometheus.collectors import Registry
 
 from gateway.metrics import Metrics
 from gateway.metrics.collectors import BoundGauge
-from gateway.metrics.declarations import PROVIDER_ERRORS, REQUEST_STATUSES, Declarations
+from gateway.metrics.declarations import (
+    FALLBACK_REASONS,
+    PROVIDER_ERRORS,
+    REQUEST_STATUSES,
+    TRANSITIONS,
+    Declarations,
+)
 from gateway.metrics.known import MAX_KNOWN_SERIES, Configured, bind_known_series
 from tests.metrics.text_format import Exposition, read_exposition
 
@@ -53,6 +59,29 @@ def test_only_pairs_that_are_routed_exist() -> None:
     metrics = Metrics("i", "v", ["t"], ["a", "b"], ["p", "q"], targets=[("p", "a"), ("q", "b"), ("p", "a")])
     series = read_exposition(metrics.render()[0]).series("aigateway_cost_usd_total")
     assert sorted((labels["provider"], labels["model"]) for labels in series) == [("p", "a"), ("q", "b")]
+
+
+def test_every_change_of_a_circuit_exists() -> None:
+    """Of every provider, the legal ones and no others."""
+    series = first_scrape().series("aigateway_circuit_breaker_transitions_total")
+    assert {(labels["provider"], labels["to"], labels["reason"]) for labels in series} == {
+        (provider, *change) for provider in ("p0", "p1") for change in TRANSITIONS
+    }
+
+
+def test_only_moves_between_providers_of_one_model_exist() -> None:
+    """Both ways, for every reason; a provider that has a model for itself has nobody to turn to."""
+    pairs = [("p", "a"), ("q", "a"), ("q", "b"), ("r", "b"), ("p", "a"), ("s", "c")]
+    assert set(Configured(("t",), ("a", "b", "c"), ("p", "q", "r", "s"), tuple(pairs)).moves) == {
+        ("p", "q"),
+        ("q", "p"),
+        ("q", "r"),
+        ("r", "q"),
+    }
+    metrics = Metrics("i", "v", ["t"], ["a", "b", "c"], ["p", "q", "r", "s"], targets=pairs)
+    series = read_exposition(metrics.render()[0]).series("aigateway_fallbacks_total")
+    assert len(series) == 4 * len(FALLBACK_REASONS)
+    assert {(labels["from"], labels["to"]) for labels in series} == {("p", "q"), ("q", "p"), ("q", "r"), ("r", "q")}
 
 
 def test_known_series_are_bounded() -> None:

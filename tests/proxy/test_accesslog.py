@@ -9,13 +9,14 @@ import pytest
 
 from gateway.core.errors import GatewayError
 from gateway.core.outcome import CONSEQUENCES, Outcome
+from gateway.core.routing import Target
 from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.exchange import Exchange
 from tests.conftest import MakeGateway
 from tests.provider_answers import openai_answer, openai_chunk, openai_error, openai_stream
 from tests.raw_client import RawClient
 from tests.scripted_upstream import ScriptedUpstream
-from tests.surface.exchanges import NOW_S, WALL_S, admitted, begun, tried
+from tests.surface.exchanges import NOW_S, WALL_S, admitted, attempt, begun, tried
 from tests.surface.front import ASK, BEARER, CHAT, open_front
 from tests.upstream_script import CHUNKED, SSE, Script, event, head, reset, stall
 
@@ -65,6 +66,23 @@ async def test_line_says_who_what_and_how_it_ended() -> None:
         "usage": "none",
         "cost_nanousd": 17,
     }
+
+
+async def test_line_says_who_was_tried() -> None:
+    """Where there was more than one attempt: each with its ending and its time, the one that served among them."""
+    exchange = tried(CHAT, ASK)
+    exchange.attempts[0].end(Outcome.CONNECT_FAILED, NOW_S + 0.1)
+    served = attempt(Target("two", "other"))
+    exchange.attempts.append(served)
+    served.end(Outcome.SUCCESS, NOW_S + 0.25)
+    exchange.served, exchange.outcome, exchange.status = served, Outcome.SUCCESS, 200
+    line = line_of(exchange)
+    assert line is not None
+    assert (line["provider"], line["served_model"], line["attempts"]) == ("two", "other", 2)
+    assert line["tried"] == [
+        {"provider": "one", "model": "gpt-4o-mini-2024-07-18", "outcome": "connect_failed", "ms": 100.0},
+        {"provider": "two", "model": "other", "outcome": "success", "ms": 250.0},
+    ]
 
 
 async def test_unknown_things_are_null() -> None:

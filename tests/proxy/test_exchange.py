@@ -3,8 +3,10 @@
 import pytest
 
 from gateway.core.errors import GatewayError
-from gateway.proxy.exchange import Phase
-from tests.surface.exchanges import NOW_S, TARGET, WALL_S, begun, order_of, tried
+from gateway.core.outcome import CONSEQUENCES, Outcome, Verdict
+from gateway.core.routing import Target
+from gateway.proxy.exchange import Attempt, Phase
+from tests.surface.exchanges import NOW_S, TARGET, WALL_S, attempt, begun, order_of, tried
 from tests.surface.front import ASK, CHAT
 
 
@@ -34,6 +36,53 @@ def test_phase_follows_the_last_attempt() -> None:
     assert (exchange.phase, exchange.target) == (Phase.BEFORE_HEAD, TARGET)
     exchange.attempts[-1].phase = Phase.UNARY
     assert exchange.phase is Phase.UNARY
+
+
+def test_who_served_is_who_is_named() -> None:
+    """Where another attempt was begun after it: that one has lost."""
+    exchange = tried(CHAT, ASK)
+    exchange.attempts[0].phase = Phase.UNARY
+    exchange.attempts.append(attempt(Target("two", "m")))
+    assert (exchange.target, exchange.phase) == (Target("two", "m"), Phase.BEFORE_HEAD)
+    exchange.served = exchange.attempts[0]
+    assert (exchange.target, exchange.phase) == (TARGET, Phase.UNARY)
+
+
+def heard(ended: Attempt) -> tuple[int, int]:
+    """Successes and failures that the circuit knows of."""
+    snapshot = ended.turn.state.breaker.snapshot()
+    return snapshot.successes, snapshot.failures
+
+
+@pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.DEADLINE_EXCEEDED}))
+def test_an_attempt_ends_once(outcome: Outcome) -> None:
+    """The first word counts: the place is free, and the circuit has heard what the table says."""
+    ended = attempt()
+    for number, word in enumerate((outcome, Outcome.PROVIDER_ERROR, Outcome.SUCCESS)):
+        ended.end(word, NOW_S + number)
+    assert (ended.outcome, ended.ended_at, ended.turn.state.in_flight) == (outcome, NOW_S, 0)
+    verdict = CONSEQUENCES[outcome].verdict
+    assert heard(ended) == (verdict is Verdict.SUCCESS, verdict is Verdict.FAILURE)
+
+
+@pytest.mark.parametrize(
+    ("phase", "waited_s", "failures"),
+    [
+        (Phase.BEFORE_HEAD, 29.9, 0),
+        (Phase.BEFORE_HEAD, 30.0, 1),
+        (Phase.BEFORE_CONTENT, 59.0, 1),
+        (Phase.UNARY, 29.9, 0),
+        (Phase.UNARY, 60.0, 1),
+        (Phase.STREAMING, 600.0, 0),
+    ],
+)
+def test_a_deadline_is_the_target_s_fault_where_it_had_its_time(phase: Phase, waited_s: float, failures: int) -> None:
+    """At least half of what it is entitled to; and a long stream is no slow one."""
+    ended = attempt(patience_s=60.0, phase=phase)
+    ended.end(Outcome.DEADLINE_EXCEEDED, NOW_S + waited_s)
+    assert heard(ended) == (0, failures)
+    assert ended.excused == (not failures)
+    assert ended.turn.state.in_flight == 0
 
 
 def test_an_error_event_needs_an_operation() -> None:

@@ -8,6 +8,7 @@ from gateway.core.outcome import Outcome
 from gateway.metrics import Metrics
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.live import KEEP_ALIVE, LiveStreams
+from gateway.upstream.tap import TappedStream
 from tests.metrics.text_format import read_exposition
 from tests.provider_answers import openai_chunk
 from tests.surface.exchanges import NOW_S, tried
@@ -41,12 +42,16 @@ class HandDownstream:
 
 
 class Watch:
-    """Live streams with a clock of their own; comments are sent when :meth:`turn` lets them."""
+    """Live streams with a clock of their own; comments are sent when :meth:`sweep` lets them.
+
+    ``tasks`` stand for what answers the exchanges, in their order.
+    """
 
     def __init__(self) -> None:
         self.clock = HandClock()
         self.clock.now = NOW_S
         self._later: list[Coroutine[Any, Any, None]] = []
+        self.tasks: list[asyncio.Future[None]] = []
         self.metrics = Metrics("i", "1", ["acme"], ["gpt-4o-mini"], ["one"])
         self.live = LiveStreams(self.metrics, 5.0, self.clock, self._later.append)
 
@@ -58,7 +63,9 @@ class Watch:
             exchange.stream.data_received(WORD)
             exchange.stream.begin(HandClient())
             downstream.begun = True
-        self.live.add(exchange)
+        task: Any = asyncio.get_running_loop().create_future()
+        self.tasks.append(task)
+        self.live.add(exchange, task)
         return exchange, downstream
 
     async def sweep(self, after_s: float) -> None:
@@ -134,6 +141,17 @@ async def test_clients_that_left_are_no_error() -> None:
     assert client.body == b""
 
 
+async def test_a_pause_of_the_loop_is_no_stall() -> None:
+    """What lay in the socket while the gateway itself stood still is read before anybody is called silent."""
+    watch = Watch()
+    late, silent = watch.exchange()[0], watch.exchange()[0]
+    assert isinstance(late.stream, TappedStream)
+    assert silent.stream is not None
+    asyncio.get_running_loop().call_soon(late.stream.data_received, WORD)
+    await watch.sweep(61.0)
+    assert (late.stream.outcome, silent.stream.outcome) == (None, Outcome.STALLED)
+
+
 async def test_stalls_and_total_time() -> None:
     """The stream is failed with the cause that it has; no comment is sent to it any more."""
     for after_s, outcome in ((10.1, Outcome.STALLED), (101.0, Outcome.STALLED)):
@@ -162,3 +180,19 @@ async def test_counters_follow() -> None:
         labels = {"tenant_id": "acme", "provider": "one", "model": "gpt-4o-mini", "type": "output"}
         assert scrape.value("aigateway_tokens_total", **labels) == exchange.flushed_tokens == 1
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_draining_ends_each_as_it_stands() -> None:
+    """A stream fails with the outcome, other work is cancelled with it; what is ending already ends as it does."""
+    watch = Watch()
+    streaming, _ = watch.exchange()
+    waiting, _ = watch.exchange(stream=False)
+    ending, _ = watch.exchange(stream=False)
+    gone, _ = watch.exchange(stream=False)
+    ending.outcome = Outcome.PROVIDER_ERROR
+    watch.live.discard(gone)
+    assert watch.live.drain() == 3
+    assert [task.cancelled() for task in watch.tasks] == [False, True, False, False]
+    assert streaming.stream is not None
+    assert streaming.stream.outcome is Outcome.DRAINING
+    assert (waiting.outcome, ending.outcome, gone.outcome) == (Outcome.DRAINING, Outcome.PROVIDER_ERROR, None)

@@ -11,9 +11,8 @@ from gateway.core.outcome import Outcome
 from gateway.core.routing import Target
 from gateway.metrics import Metrics
 from gateway.proxy.answers import ProviderRefusal, WholeAnswer
-from gateway.proxy.exchange import Attempt
 from gateway.proxy.relay import SERVER, Relay, head_of
-from tests.surface.exchanges import NOW_S, admitted, begun, tried
+from tests.surface.exchanges import NOW_S, admitted, attempt, begun, tried
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x"}], "max_tokens": 9}
@@ -30,7 +29,7 @@ def test_heads_say_who_served() -> None:
     """Provider, model, attempts; before any attempt only who we are and which request it was."""
     assert head_of(begun(CHAT)) == {"Server": SERVER, "x-request-id": "req_new", "X-Content-Type-Options": "nosniff"}
     exchange = tried(CHAT, ASK)
-    exchange.attempts.append(Attempt(Target("two", "other"), NOW_S))
+    exchange.attempts.append(attempt(Target("two", "other")))
     head = head_of(exchange)
     assert (head["x-gateway-provider"], head["x-gateway-model"], head["x-gateway-attempts"]) == ("two", "other", "2")
     assert head["x-gateway-cache"] == "bypass"
@@ -74,7 +73,7 @@ async def test_refusals_in_either_dialect() -> None:
 async def test_refusals_after_several_attempts() -> None:
     """We have tried again already: the SDK need not."""
     exchange = tried(CHAT, ASK)
-    exchange.attempts.append(Attempt(Target("two", "m"), NOW_S))
+    exchange.attempts.append(attempt(Target("two", "m")))
     response = await RELAY.refuse(exchange, GatewayError("connect_failed", "Away."))
     assert response.headers["x-should-retry"] == "false"
 

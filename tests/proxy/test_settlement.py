@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from gateway.core.outcome import CONSEQUENCES, Billing, Outcome
+from gateway.core.routing import Target
 from gateway.metrics import Metrics
 from gateway.metrics.declarations import PROVIDER_ERRORS
 from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.exchange import Attempt, Exchange
 from gateway.proxy.settlement import Settlement
 from tests.metrics.text_format import Exposition, read_exposition
-from tests.surface.exchanges import NOW_S, TARGET, admitted, begun, order_of, tried
+from tests.surface.exchanges import NOW_S, admitted, attempt, begun, no_limits, order_of, tried
 from tests.surface.front import ASK, CHAT
 
 ANSWER: dict[str, Any] = {"usage": {"prompt_tokens": 100, "completion_tokens": 10}}
@@ -30,7 +31,7 @@ class Booked:
         self._log = AccessLog(self._out)
         self._metrics = Metrics("i", "1", ["acme"], ["gpt-4o-mini"], ["one", "two"])
         remember = lambda *told: self.remembered.append(told)  # noqa: E731
-        self.settlement = Settlement(self._metrics, self._log, remember, lambda: NOW_S + 2)
+        self.settlement = Settlement(self._metrics, self._log, no_limits(self._metrics), remember, lambda: NOW_S + 2)
 
     def settle(self, exchange: Exchange) -> None:
         self.settlement.settle(exchange)
@@ -43,6 +44,12 @@ class Booked:
     def lines(self) -> list[dict[str, Any]]:
         self._log.flush()
         return [json.loads(line) for line in self._out.getvalue().splitlines()]
+
+
+def failed(outcome: Outcome) -> Attempt:
+    ended = attempt()
+    ended.end(outcome, NOW_S + 1)
+    return ended
 
 
 def answered(outcome: Outcome = Outcome.SUCCESS) -> Exchange:
@@ -97,8 +104,8 @@ async def test_every_attempt_is_booked_with_its_own_ending() -> None:
     booked = Booked()
     exchange = answered()
     exchange.attempts = [
-        Attempt(TARGET, NOW_S, outcome=Outcome.CONNECT_FAILED),
-        Attempt(TARGET, NOW_S, outcome=Outcome.PROVIDER_ERROR),
+        failed(Outcome.CONNECT_FAILED),
+        failed(Outcome.PROVIDER_ERROR),
         *exchange.attempts,
     ]
     booked.settle(exchange)
@@ -108,6 +115,47 @@ async def test_every_attempt_is_booked_with_its_own_ending() -> None:
     assert scrape.value("aigateway_provider_errors_total", provider="one", error_type="connect_failed") == 1
     assert booked.lines[0]["attempts"] == 3
     assert booked.lines[0]["cost_nanousd"] == COST_NANOUSD
+
+
+async def test_attempts_that_have_not_ended_end_as_the_exchange() -> None:
+    """Those that have, keep their ending; every place is free, and the circuits have heard."""
+    booked = Booked()
+    exchange = answered(Outcome.CLIENT_CLOSED)
+    exchange.attempts = [failed(Outcome.STALLED), attempt(), attempt(Target("two", "m"))]
+    booked.settle(exchange)
+    assert [tried.outcome for tried in exchange.attempts] == ["stalled", "client_closed", "client_closed"]
+    assert [tried.ended_at for tried in exchange.attempts] == [NOW_S + 1, NOW_S + 2, NOW_S + 2]
+    assert [tried.turn.state.in_flight for tried in exchange.attempts] == [0, 0, 0]
+    assert [tried.turn.state.breaker.snapshot().failures for tried in exchange.attempts] == [1, 0, 0]
+    assert booked.scrape.value("aigateway_attempts_total", provider="two", result="client_closed") == 1
+
+
+async def test_what_a_client_s_haste_ends_is_no_error_of_the_provider() -> None:
+    """The attempt is counted with its ending, the provider is not blamed; one that had its time is."""
+    booked = Booked()
+    exchange = answered(Outcome.DEADLINE_EXCEEDED)
+    exchange.attempts = [attempt(patience_s=60.0), attempt(Target("two", "m"), patience_s=1.0)]
+    booked.settle(exchange)
+    for provider, errors in (("one", 0), ("two", 1)):
+        labels = {"provider": provider, "error_type": "deadline_exceeded"}
+        assert booked.scrape.value("aigateway_provider_errors_total", **labels) == errors
+        assert booked.scrape.value("aigateway_attempts_total", provider=provider, result="deadline_exceeded") == 1
+
+
+async def test_who_served_is_booked_and_not_who_was_asked_last() -> None:
+    """The request and its cost are of the provider that the answer came from; the other attempt has lost a hedge."""
+    booked = Booked()
+    exchange = answered()
+    lost = attempt(Target("two", "m"))
+    lost.end(Outcome.HEDGE_LOST, NOW_S + 1)
+    exchange.served = exchange.attempts[0]
+    exchange.attempts.append(lost)
+    booked.settle(exchange)
+    scrape = booked.scrape
+    assert scrape.value("aigateway_requests_total", **LABELS, status="success") == 1
+    assert scrape.value("aigateway_cost_usd_total", **LABELS) * 10**9 == COST_NANOUSD
+    assert scrape.value("aigateway_attempts_total", provider="two", result="hedge_lost") == 1
+    assert booked.lines[0]["provider"] == "one"
 
 
 async def test_tokens_already_counted_are_not_counted_again() -> None:
@@ -155,6 +203,7 @@ async def test_answer_that_can_be_continued_is_remembered() -> None:
     """With the attempt that gave it: only that target with that key knows it."""
     booked = Booked()
     exchange = tried("/v1/responses", {"model": "gpt-4o-mini", "input": "Hello"})
+    exchange.served = exchange.attempts[0]
     exchange.answer = {"id": "resp_7", "usage": {"input_tokens": 1, "output_tokens": 2}}
     exchange.outcome = Outcome.SUCCESS
     booked.settle(exchange)

@@ -5,18 +5,30 @@ from typing import Any
 
 import pytest
 
+from gateway.upstream.credentials import FIRST_REST_S
+from gateway.upstream.targets import MAX_REST_S
 from tests.behaviour.stage import CHAT, MESSAGES, RESPONSES, Stage, StageClock, config
 from tests.conftest import MakeGateway
-from tests.provider_answers import anthropic_stream, openai_answer, openai_chunk, openai_stream, responses_stream
+from tests.provider_answers import (
+    anthropic_stream,
+    openai_answer,
+    openai_chunk,
+    openai_error,
+    openai_stream,
+    responses_stream,
+)
 from tests.scripted_upstream import ScriptedUpstream
 from tests.upstream_script import CHUNKED, SSE, Script, end, event, head, raw, reset
 
 
-async def staged(make_gateway: MakeGateway, upstream: ScriptedUpstream, **options: Any) -> Stage:
+async def staged(
+    make_gateway: MakeGateway, upstream: ScriptedUpstream, keys: str = '["sk-provider-secret"]', **options: Any
+) -> Stage:
     """A stage on the spliced way."""
     urls = {"one": upstream.openai_base, "claude": upstream.anthropic_base}
-    gateway = await make_gateway(config(urls, **options), start={"access_log": None})
-    return Stage(gateway, upstream, StageClock())
+    text = config(urls, **options).replace('["sk-provider-secret"]', keys)
+    clock = StageClock()
+    return Stage(await make_gateway(text, start={"access_log": None, "clock": clock}), upstream, clock)
 
 
 @pytest.mark.parametrize("usage", ["inject", "as_asked"])
@@ -45,12 +57,54 @@ async def test_usage_that_nobody_asked_for_stays(make_gateway: MakeGateway, upst
 
 async def test_keys_take_turns(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
     """Each request the next key."""
-    text = config({"one": upstream.openai_base}).replace('["sk-provider-secret"]', "[sk-1, sk-2]")
-    stage = Stage(await make_gateway(text, start={"access_log": None}), upstream, StageClock())
+    stage = await staged(make_gateway, upstream, keys="[sk-1, sk-2]")
     upstream.always(openai_answer())
     for _ in range(3):
         await stage.answer()
     assert [request.header("authorization") for request in upstream.requests] == [f"Bearer sk-{n}" for n in (1, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "rest_s"),
+    [
+        (429, ("Retry-After", "40"), 40.0),
+        (429, ("Retry-After", "86400"), MAX_REST_S),
+        (401, ("x", "y"), FIRST_REST_S),
+        (402, ("x", "y"), FIRST_REST_S),
+    ],
+)
+async def test_a_key_that_is_not_taken_rests(
+    make_gateway: MakeGateway, upstream: ScriptedUpstream, status: int, headers: tuple[str, str], rest_s: float
+) -> None:
+    """As long as the provider says and the rules allow; the others serve meanwhile."""
+    stage = await staged(make_gateway, upstream, keys="[sk-1, sk-2]")
+    upstream.by(
+        lambda request: (
+            openai_error(status, headers) if request.header("authorization") == "Bearer sk-1" else openai_answer()
+        )
+    )
+    for advance_s, answered in ((0.0, {502, 429}), (0.0, {200}), (rest_s - 1, {200}), (0.0, {200}), (1.0, {502, 429})):
+        stage.clock.advance(advance_s)
+        assert (await stage.answer()).status in answered
+
+
+@pytest.mark.parametrize(("said", "rest_s"), [("40", 40.0), ("86400", MAX_REST_S)])
+@pytest.mark.parametrize("status", [503, 529])
+async def test_a_target_that_is_overloaded_rests(
+    make_gateway: MakeGateway, upstream: ScriptedUpstream, status: int, said: str, rest_s: float
+) -> None:
+    """Its provider's other models and keys do not; meanwhile the client is told when to come back."""
+    stage = await staged(make_gateway, upstream, keys="[sk-1, sk-2]", models="  other: {targets: [one/other]}")
+    body = b"overloaded"
+    upstream.next([head(status, ("Retry-After", said), ("Content-Length", str(len(body))), reason="Busy"), raw(body)])
+    upstream.always(openai_answer())
+    assert (await stage.answer()).status == 429
+    stage.clock.advance(rest_s - 10)
+    resting = await stage.answer()
+    assert (resting.status, resting.head.get("retry-after"), len(upstream.requests)) == (429, "10", 1)
+    assert (await stage.answer(CHAT, model="other")).status == 200
+    stage.clock.advance(10)
+    assert (await stage.answer()).status == 200
 
 
 ROLE = event(openai_chunk({"role": "assistant", "content": ""}))

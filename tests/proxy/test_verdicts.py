@@ -1,6 +1,7 @@
 """What a provider's status means: one outcome each, and whose words the client reads."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,7 +9,7 @@ from multidict import CIMultiDict
 
 from gateway.core.outcome import Outcome
 from gateway.core.routing import Route, Target
-from gateway.proxy.answers import ProviderRefusal
+from gateway.proxy.answers import ProviderFailure, ProviderRefusal, Rests
 from gateway.proxy.verdicts import judge
 from gateway.upstream.provider import Provider
 from gateway.upstream.settings import PoolSettings, ProviderSettings
@@ -27,7 +28,7 @@ async def provider() -> AsyncIterator[Provider]:
     settings = ProviderSettings.model_validate(
         {"dialect": "openai", "base_url": "http://127.0.0.1:1/v1", "api_keys": [KEY], "pool": PoolSettings(warm=0)}
     )
-    made = Provider("p", settings, spliced=True)
+    made = Provider("p", settings, spliced=True, clock=time.monotonic)
     yield made
     await made.close()
 
@@ -90,6 +91,57 @@ async def test_who_chose_a_model_that_is_not_there(
 async def test_how_long_to_wait(provider: Provider, headers: dict[str, str], wait_s: float) -> None:
     """As told, or a second."""
     assert judge(provider, TARGET, ROUTE, (429, CIMultiDict(headers), b""), NOW_S).retry_after_s == wait_s
+
+
+QUOTA = json.dumps({"error": {"message": "no", "type": "insufficient_quota", "code": "insufficient_quota"}}).encode()
+SECOND = {"Retry-After": "1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "rests"),
+    [
+        (401, {}, ERROR, Rests.KEY_REFUSED),
+        (402, {}, ERROR, Rests.KEY_EXHAUSTED),
+        (403, {}, ERROR, Rests.NOTHING),
+        (429, {}, ERROR, Rests.KEY),
+        (429, SECOND, ERROR, Rests.KEY),
+        (429, SECOND, QUOTA, Rests.KEY_EXHAUSTED),
+        (429, SECOND, b'{"error": {"code": "insufficient_quota"}}', Rests.KEY_EXHAUSTED),
+        (429, SECOND, b'{"error": "insufficient_quota"}', Rests.KEY),
+        (429, SECOND, b"[]", Rests.KEY),
+        (429, SECOND, b"insufficient_quota", Rests.KEY),
+        (503, SECOND, QUOTA, Rests.TARGET),
+        (529, {}, ERROR, Rests.TARGET),
+    ],
+)
+async def test_who_is_to_rest(
+    provider: Provider, status: int, headers: dict[str, str], body: bytes, rests: Rests
+) -> None:
+    """The key, where it is over its limit or not accepted; the target, where all of it is overloaded."""
+    failure = judge(provider, TARGET, ROUTE, (status, CIMultiDict(headers), body), NOW_S)
+    assert isinstance(failure, ProviderFailure)
+    assert failure.rests is rests
+
+
+@pytest.mark.parametrize(("headers", "rests"), [({}, Rests.KEY_EXHAUSTED), (SECOND, Rests.KEY)])
+async def test_anthropics_spending_limit(headers: dict[str, str], rests: Rests) -> None:
+    """Its 429 for speed names a time; one that does not is a limit that no wait cures."""
+    settings = ProviderSettings.model_validate({"dialect": "anthropic", "base_url": "http://127.0.0.1:1"})
+    provider = Provider("claude", settings, spliced=True, clock=time.monotonic)
+    error = json.dumps(anthropic_error_doc("no")).encode()
+    failure = judge(provider, TARGET, ROUTE, (429, CIMultiDict(headers), error), NOW_S)
+    await provider.close()
+    assert isinstance(failure, ProviderFailure)
+    assert (failure.rests, failure.retry_after_s) == (rests, 1.0)
+
+
+@pytest.mark.parametrize(("headers", "wait_s"), [({}, None), ({"Retry-After": "3"}, 3.0), ({"Retry-After": "x"}, None)])
+async def test_a_server_error_may_name_a_time(
+    provider: Provider, headers: dict[str, str], wait_s: float | None
+) -> None:
+    """It is a failure all the same; nobody is asked again before."""
+    error = judge(provider, TARGET, ROUTE, (500, CIMultiDict(headers), b""), NOW_S)
+    assert (error.outcome, error.retry_after_s) == (Outcome.PROVIDER_ERROR, wait_s)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,27 @@
 """Exchanges without a network: begun, asked for something, tried at a target; for tests of single phases."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from aiohttp.test_utils import make_mocked_request
 
+from gateway.core.breaker import BreakerSettings, CircuitBreaker
+from gateway.core.clock import Clock
 from gateway.core.pricing import Price
 from gateway.core.routing import Route, Target
 from gateway.dialects import OPENAI, OPERATIONS
+from gateway.metrics import Metrics
 from gateway.proxy.exchange import Attempt, Exchange, Opening, Order
+from gateway.proxy.grants import Grants
+from gateway.stores.memory import LocalQuotas
 from gateway.tenancy.tenants import Identity, Key, Tenant
+from gateway.upstream.credentials import KeyPool
+from gateway.upstream.gate import Gate
+from gateway.upstream.provider import Provider
+from gateway.upstream.settings import ProviderSettings
+from gateway.upstream.targets import TargetState, Turn
 
 NOW_S = 1000.0
 WALL_S = 1_800_000_000.25
@@ -19,6 +30,42 @@ TARGET = Target("one", "gpt-4o-mini-2024-07-18", price=PRICE)
 ACME = Identity(Tenant("acme"), Key("web"))
 
 OPENING = Opening(clock=lambda: NOW_S, wall_clock=lambda: WALL_S, new_id=lambda: "req_new", deadline_s=60)
+
+
+class HandProvider:
+    """Stands for a provider that nobody talks to: it has settings and keys, and no connections."""
+
+    def __init__(self, name: str, clock: Clock, keys: Sequence[str] = ("sk-1",), **settings: Any) -> None:
+        self.name = name
+        self.settings = ProviderSettings.model_validate(
+            {"dialect": "openai", "base_url": "http://127.0.0.1:1/v1", "api_keys": list(keys), **settings}
+        )
+        self.keys = KeyPool(keys, clock)
+
+
+def hand_provider(name: str, clock: Clock, keys: Sequence[str] = ("sk-1",), **settings: Any) -> Provider:
+    """The same, where a real one is wanted."""
+    return cast(Provider, HandProvider(name, clock, keys, **settings))
+
+
+def turn(provider: str = "one") -> Turn:
+    """A turn at a target of which nothing is known yet."""
+    clock = OPENING.clock
+    breaker = CircuitBreaker(BreakerSettings(), clock, lambda: 0.0, lambda _: None)
+    state = TargetState(hand_provider(provider, clock), Gate(1, 0, 1.0, provider), breaker, clock)
+    taken = state.take_turn(60)
+    assert isinstance(taken, Turn)
+    return taken
+
+
+def attempt(target: Target = TARGET, **fields: Any) -> Attempt:
+    """A try at a target, begun now."""
+    return Attempt(target, NOW_S, turn(target.provider), **fields)
+
+
+def no_limits(metrics: Metrics) -> Grants:
+    """Grants that nobody asks for."""
+    return Grants(LocalQuotas(lambda: NOW_S, lambda: NOW_S), metrics, asyncio.ensure_future)
 
 
 def begun(path: str | None = None, headers: Mapping[str, str] | None = None) -> Exchange:
@@ -46,7 +93,7 @@ def tried(path: str, document: Mapping[str, Any], **options: Any) -> Exchange:
     """An admitted exchange with one attempt at its target."""
     exchange = admitted(path, document, **options)
     assert exchange.order is not None
-    exchange.attempts.append(Attempt(exchange.order.route.targets[0], NOW_S))
+    exchange.attempts.append(attempt(exchange.order.route.targets[0]))
     return exchange
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.tenancy.tenants import hash_key
+from tests.behaviour.stage import NEVER_OPEN, NO_RETRIES
 from tests.conftest import MakeGateway
 from tests.metrics.text_format import Exposition, read_exposition
 from tests.raw_client import Answer, RawClient, request_wire
@@ -34,13 +35,16 @@ ASK_MESSAGES: Mapping[str, Any] = {
 }
 ASK_OF: Mapping[str, Mapping[str, Any]] = {CHAT: ASK, MESSAGES: ASK_MESSAGES}
 
+STEADY = f"breaker: {NEVER_OPEN}, retries: {NO_RETRIES}"
+"""One failure is one answer, however often a test provokes it."""
+
 _CONFIG = """
 server: {{{server}}}
 ops: {{{ops}}}
 pricing: {{{pricing}}}
 providers:
-  one: {{dialect: openai, base_url: "{openai}", api_keys: [{provider_key}]}}
-  two: {{dialect: anthropic, base_url: "{anthropic}", api_keys: [{provider_key}]}}
+  one: {{dialect: openai, base_url: "{openai}", api_keys: [{provider_key}], {provider}}}
+  two: {{dialect: anthropic, base_url: "{anthropic}", api_keys: [{provider_key}], {provider}}}
 models:
   gpt-4o-mini: {{targets: [one/gpt-4o-mini]}}
   claude-sonnet-4-5: {{targets: [two/claude-sonnet-4-5]}}
@@ -101,9 +105,13 @@ async def open_front(
     ops: str = "",
     pricing: str = "",
     models: str = "",
+    provider: str = STEADY,
     start: Mapping[str, Any] | None = None,
 ) -> Front:
-    """Starts a gateway; the texts go into the sections of its configuration that they are named after."""
+    """Starts a gateway; the texts go into the sections of its configuration that they are named after.
+
+    `provider` has what both providers are told beside who they are.
+    """
     written = io.StringIO()
     text = _CONFIG.format(
         server=server,
@@ -113,6 +121,7 @@ async def open_front(
         openai=upstream.openai_base,
         anthropic=upstream.anthropic_base,
         provider_key=PROVIDER_KEY,
+        provider=provider,
         key=hash_key(KEY),
         narrow=hash_key(NARROW_KEY),
         expired=hash_key(EXPIRED_KEY),

@@ -162,7 +162,7 @@ NAMES = [
     "gpt-4o-mini\x00",
     "モデル",
     "a" * 129,
-    "a" * 10_240,
+    "z" * 10_240,
     "{{7*7}}",
     "<script>forged</script>",
     "' OR forged --",
@@ -183,10 +183,10 @@ async def test_model_names_are_plain_words(make_gateway: MakeGateway, upstream: 
         answer = await front.post(path, {**GOOD[path], "model": name})
         assert answer.status == 400
         assert error_of(answer)["param"] == "model"
-        for trace in ("forged", "モデル", "aaaa"):
+        for trace in ("forged", "モデル", "zzzz"):
             assert trace not in answer.head.raw.decode() + answer.body.decode()
     scrape = await front.get("/metrics", credential=())
-    for trace in ("forged", "モデル", "aaaa", "7*7"):
+    for trace in ("forged", "モデル", "zzzz", "7*7"):
         assert trace not in scrape.body.decode()
         assert trace not in json.dumps(front.access_log(), ensure_ascii=False)
     assert upstream.requests == []
