@@ -2,43 +2,47 @@
 
 import asyncio
 import logging
+import random
 import secrets
+import socket
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, TextIO
-
-from aiohttp import web
 
 from gateway import __version__, splice
 from gateway.config import Config
 from gateway.core.clock import Clock, WallClock
+from gateway.draining import Drain
+from gateway.listening import listen
 from gateway.metrics import Metrics
 from gateway.ops import Ops
 from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.admission import Admission
 from gateway.proxy.catalogue import Catalogue
+from gateway.proxy.circuits import Circuits
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.doorkeeper import Doorkeeper
-from gateway.proxy.exchange import Opening
+from gateway.proxy.exchange import Exchange, Opening
+from gateway.proxy.grants import HEARTBEAT_S, Grants
 from gateway.proxy.handler import Line
 from gateway.proxy.live import SWEEP_S, LiveStreams
+from gateway.proxy.pins import Pins
 from gateway.proxy.relay import Relay
 from gateway.proxy.routes import Routes, bad_request
 from gateway.proxy.settlement import Settlement
+from gateway.proxy.unfinished import Unfinished
 from gateway.proxy.upstreams import Upstreams
+from gateway.stores.memory import LocalQuotas
 from gateway.tenancy.tenants import Tenants
+from gateway.upstream.gate import Gate
 from gateway.upstream.provider import Provider
+from gateway.upstream.targets import Targets
 
 log = logging.getLogger("gateway")
 
-BACKLOG = 4096
-"""Connections that may wait to be accepted: a reconnecting crowd must not be refused."""
-
 LAG_TICK_S = 0.1
-NO_GRACE_S = 0.01
-"""As good as none; 0 would be no limit for aiohttp."""
 
 LINGER_S = 2.0
 """How long the rest of a refused body is read, so that the client can read the refusal."""
@@ -49,6 +53,7 @@ class Gateway:
 
     Attributes:
         url: where it listens.
+        descriptors: of the sockets on which it listens.
         metrics, live: for tests and for the process around it.
     """
 
@@ -58,9 +63,8 @@ class Gateway:
         self._clock = clock
         self._wall_clock = wall_clock
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listener: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
-        self._next_sweep = 0.0
+        self._next_sweep = self._next_heartbeat = 0.0
 
     async def open(
         self,
@@ -70,6 +74,7 @@ class Gateway:
         access_log: TextIO | None,
         spliced: bool | None,
         local_only: frozenset[str],
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
         """Build everything and listen.
 
@@ -87,9 +92,19 @@ class Gateway:
             targets=config.models.labels(),
         )
         self._providers = {
-            name: Provider(name, settings, spliced=spliced) for name, settings in config.providers.items()
+            name: Provider(
+                name,
+                settings,
+                spliced=spliced,
+                clock=clock,
+                on_stale=metrics.declared.stale_connections.labels(name).inc,
+            )
+            for name, settings in config.providers.items()
         }
-        admission = Admission(config.server, Tenants(config.tenants, self._wall_clock), config.models, local_only)
+        self._quotas = LocalQuotas(clock, self._wall_clock)
+        self._grants = grants = Grants(self._quotas, metrics, self._start)
+        tenants = Tenants(config.tenants, self._wall_clock)
+        admission = Admission(config.server, tenants, config.models, grants, local_only)
         upstreams = Upstreams(
             self._providers,
             metrics,
@@ -98,22 +113,31 @@ class Gateway:
             clock=clock,
             wall_clock=self._wall_clock,
         )
-        dispatch = Dispatch(upstreams, spliced=spliced, clock=clock)
+        circuits = Circuits(metrics)
+        targets = Targets(self._providers, config.models.circuits(), clock, random.random, circuits.changed)
+        circuits.watch(targets, self._providers)
+        pins = Pins()
+        dispatch = Dispatch(upstreams, targets, pins, metrics, spliced=spliced, clock=clock, draw=random.random)
         self._access_log = AccessLog(access_log, config.server.log_level)
         self.live = LiveStreams(metrics, config.server.keepalive_s, clock, self._start)
+        policies = {name: settings.unfinished for name, settings in config.providers.items()}
+        end: Callable[[Exchange], None] = lambda exchange: line.end(exchange)  # noqa: E731, PLW0108 (made below)
+        self._unfinished = Unfinished(policies, end, self._start)
         line = Line(
             Opening(clock, self._wall_clock, partial(next, _request_ids()), config.server.deadline_s),
             admission,
             dispatch,
             Relay(metrics, clock),
-            Settlement(metrics, self._access_log, dispatch.remember, clock),
+            Settlement(metrics, self._access_log, grants, pins.remember, clock),
             self.live,
+            self._unfinished,
+            Gate(config.server.max_in_flight, config.server.max_queued, config.server.queue_s, "this gateway"),
             metrics,
         )
-        self._ops = Ops(config.ops, metrics)
+        self._ops = Ops(config.ops, metrics, circuits.page)
         routes = Routes(line, Catalogue(admission, config.models, int(self._wall_clock())), self._ops.pages)
         try:
-            await self._listen(routes, line, host, port)
+            await self._listen(routes, line, host, port, sockets)
         except OSError:
             for provider in self._providers.values():
                 await provider.close()
@@ -127,30 +151,19 @@ class Gateway:
             self._start(_warm_up(name, provider))
         self._ops.ready = True
 
-    async def _listen(self, routes: Routes, line: Line, host: str, port: int) -> None:
-        server_settings = self.config.server
-        loop = asyncio.get_running_loop()
-        most = server_settings.max_body_bytes
-
-        def make_request(
-            message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]
-        ) -> web.BaseRequest:
-            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
-
-        self._server = web.Server(
+    async def _listen(self, routes: Routes, line: Line, host: str, port: int, sockets: Sequence[socket.socket]) -> None:
+        settings = self.config.server
+        self._server = splice.DownstreamServer(
             routes,
-            request_factory=make_request,
-            handler_cancellation=True,
-            access_log=None,
-            keepalive_timeout=server_settings.idle_timeout_s,
+            max_body_bytes=settings.max_body_bytes,
+            keepalive_timeout=settings.idle_timeout_s,
             lingering_time=LINGER_S,
             logger=logging.getLogger("gateway.http"),
         )
         factory = splice.connection_factory(self._server, bad_request(line))
-        self._listener = await loop.create_server(factory, host, port, backlog=BACKLOG)
-        name = self._listener.sockets[0].getsockname()
-        shown = f"[{name[0]}]" if ":" in name[0] else name[0]
-        self.url = f"http://{shown}:{name[1]}"
+        listener = await listen(factory, host, port, sockets)
+        self.url, self.descriptors = listener.url, listener.descriptors
+        self._drain = Drain(self._server, listener, self.live, self._tasks)
 
     def _read_gauges(self) -> None:
         declared = self.metrics.declared
@@ -169,6 +182,9 @@ class Gateway:
             self._next_sweep = now + SWEEP_S
             self.live.sweep()
             self._doorkeeper.sweep(self._server.connections)
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_S
+            self._grants.renew(self.live)
         self._ticker = loop.call_at(now + LAG_TICK_S, self._tick, now + LAG_TICK_S)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -177,19 +193,30 @@ class Gateway:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def drain(self, *, handed_over: bool = False) -> None:
+        """Stop in order: `server.ready_grace_s` and `server.drain_s` say how long it may take.
+
+        Args:
+            handed_over: another process accepts on the same sockets already, so the address is ready all the while.
+        """
+        self._ops.ready = handed_over
+        settings = self.config.server
+        await self._drain.in_order(settings.ready_grace_s, settings.drain_s, handed_over=handed_over)
+        await self._free()
+
     async def close(self, grace_s: float = 0.0) -> None:
-        """Stop listening, give running exchanges `grace_s` seconds to end, then end them and free everything."""
+        """Stop at once, giving running exchanges `grace_s` seconds to end. To cut a drain short, cancel it before."""
         self._ops.ready = False
-        if self._listener is not None:
-            self._listener.close()
-        # a connection accepted just now has to reach its first wait, or nothing wakes it before the grace is over
-        await asyncio.sleep(0)
-        self._server.pre_shutdown()
-        await self._server.shutdown(max(grace_s, NO_GRACE_S))
+        await self._drain.at_once(grace_s)
+        await self._free()
+
+    async def _free(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
-        for task in tuple(self._tasks):
+        self._unfinished.close()
+        for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for provider in self._providers.values():
             await provider.close()
         self._access_log.flush()
@@ -203,6 +230,7 @@ async def start(
     access_log: TextIO | None = sys.stdout,
     spliced: bool | None = None,
     local_only: frozenset[str] = frozenset(),
+    sockets: Sequence[socket.socket] = (),
     clock: Clock = time.monotonic,
     wall_clock: WallClock = time.time,
 ) -> Gateway:
@@ -213,6 +241,7 @@ async def start(
         access_log: where the lines go, None for nowhere.
         spliced: False keeps to aiohttp's public interfaces; None asks the self-check.
         local_only: tenants refused to requests that came through a proxy.
+        sockets: that listen already and are used instead of any address.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -224,6 +253,7 @@ async def start(
         access_log=access_log if config.server.access_log else None,
         spliced=spliced,
         local_only=local_only,
+        sockets=sockets,
     )
     return gateway
 

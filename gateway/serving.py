@@ -1,17 +1,21 @@
-"""The process around a gateway: which configuration, file descriptors, garbage collection, signals, the first words."""
+"""The process around a gateway: its configuration and sockets, file descriptors, garbage collection, first words."""
 
 import asyncio
 import gc
 import logging
 import resource
 import secrets
-import signal
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from gateway import app
+from gateway import app, systemd
 from gateway.config import DEMO_KEY, Config, ConfigError, Mistake, demo, load
+from gateway.handover import Predecessor, Succession, predecessor
+from gateway.signals import Signals, serve_until_told
 from gateway.simulator import ANTHROPIC_MODELS, OPENAI_MODELS, Simulator
 from gateway.simulator import start as start_simulator
 from gateway.tenancy.tenants import KEY_ENTROPY_BYTES, new_key
@@ -32,45 +36,82 @@ GC_NEVER = 1_000_000
 
 GC_IDLE_S = 60.0
 
-GRACE_S = 10.0
-"""How long running exchanges may go on after SIGTERM."""
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where this process comes from: sockets that were open before it, and who waits for it to be ready."""
+
+    environ: Mapping[str, str]
+    sockets: Sequence[socket.socket]
+    predecessor: Predecessor | None
+    succession: Succession
+
+    @classmethod
+    def of_this_process(cls, environ: MutableMapping[str, str]) -> "Origin":
+        """Read, and remove, what the environment says about it.
+
+        Raises:
+            ConfigError: sockets were passed that cannot be listened on.
+        """
+        before = predecessor(environ)
+        sockets = before.sockets if before is not None else systemd.passed_sockets(environ)
+        return cls(environ, sockets, before, Succession([sys.executable, *sys.orig_argv[1:]], environ))
+
+    def say_ready(self) -> None:
+        """Tell whoever waits for it."""
+        if self.predecessor is not None:
+            self.predecessor.say_ready()
+        else:
+            systemd.notify(self.environ, "READY=1")
 
 
-async def serve(file: Path | None, host: str | None, port: int | None, environ: Mapping[str, str]) -> int:
-    """Run a gateway until SIGINT or SIGTERM.
+async def serve(file: Path | None, host: str | None, port: int | None, environ: MutableMapping[str, str]) -> int:
+    """Run a gateway until SIGINT or SIGTERM, or until another process has taken over after SIGUSR2.
 
     Raises:
-        ConfigError: the configuration cannot be used.
+        ConfigError: the configuration cannot be used, or the sockets that were passed.
         OSError: the address cannot be listened on.
     """
+    # whoever reads the greeting may send a signal at once
+    signals = Signals()
+    origin = Origin.of_this_process(environ)
     path = _config_file(file, environ)
     if path is not None:
-        return await _run(load(path, environ), host, port, is_demo=False)
+        return await _run(load(path, environ), host, port, origin, signals, is_demo=False)
     simulator = await start_simulator()
     try:
-        return await _run(_built_in(environ, simulator), host, port, is_demo=True)
+        return await _run(_built_in(environ, simulator), host, port, origin, signals, is_demo=True)
     finally:
         await simulator.close()
 
 
-async def _run(config: Config, host: str | None, port: int | None, *, is_demo: bool) -> int:
+async def _run(
+    config: Config, host: str | None, port: int | None, origin: Origin, signals: Signals, *, is_demo: bool
+) -> int:
     logging.basicConfig(
         level=config.server.log_level.upper(),
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(message)s",
     )
     _raise_descriptor_limit(config)
-    # whoever reads the greeting may send a signal at once
-    stopped = _stop_signal()
     local_only = frozenset({"demo"}) if is_demo else frozenset[str]()
-    gateway = await app.start(config, host=host, port=port, local_only=local_only)
+    gateway = await app.start(config, host=host, port=port, local_only=local_only, sockets=origin.sockets)
     _greet(gateway, is_demo)
+    origin.say_ready()
     _tune_gc()
-    while not await _within(stopped, GC_IDLE_S):
+    collecting = asyncio.create_task(_collect_when_idle(gateway))
+    try:
+        await serve_until_told(gateway, signals, origin.succession, partial(systemd.notify, origin.environ))
+    finally:
+        collecting.cancel()
+    return 0
+
+
+async def _collect_when_idle(gateway: app.Gateway) -> None:
+    while True:
+        await asyncio.sleep(GC_IDLE_S)
         if not len(gateway.live):
             gc.collect()
-    await gateway.close(grace_s=GRACE_S)
-    return 0
 
 
 def _config_file(file: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -84,13 +125,15 @@ def _config_file(file: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 def _built_in(environ: Mapping[str, str], simulator: Simulator) -> Config:
     real = any(environ.get(name) for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"))
-    return demo(
+    config = demo(
         environ,
         simulator_base=simulator.base_url,
         openai_models=OPENAI_MODELS,
         anthropic_models=ANTHROPIC_MODELS,
         local_key=_local_key() if real else DEMO_KEY,
     )
+    # No load balancer has to learn that a demo leaves, and whoever tries it out wants their terminal back.
+    return replace(config, server=config.server.model_copy(update={"ready_grace_s": 0.0}))
 
 
 def _local_key() -> str:
@@ -136,23 +179,6 @@ def _tune_gc() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_YOUNG_THRESHOLD, 20, GC_NEVER)
-
-
-def _stop_signal() -> asyncio.Event:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    return stopped
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 def _greet(gateway: app.Gateway, is_demo: bool) -> None:

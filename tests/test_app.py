@@ -13,6 +13,7 @@ from gateway.config import load
 from tests.conftest import MakeGateway
 from tests.provider_answers import openai_answer, openai_chunk, openai_stream
 from tests.raw_client import RawClient
+from tests.raw_connection import read_boundary
 from tests.scripted_upstream import ScriptedUpstream
 from tests.surface.front import ASK, BEARER, CHAT, open_front
 from tests.upstream_script import CHUNKED, SSE, event, head, stall, wait
@@ -119,18 +120,53 @@ async def test_closing_lets_a_running_stream_end(make_gateway: MakeGateway, upst
 
 
 async def test_closing_ends_what_does_not_end_itself(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
-    """After the grace the connections are closed, on both sides."""
+    """After the grace the client is told, and the connections are closed, on both sides."""
     upstream.always([head(200, SSE, CHUNKED), event(openai_chunk({"content": "a"})), stall()])
     front = await open_front(make_gateway, upstream)
     async with await RawClient.connect(front.url) as client:
         await client.post(CHAT, {**ASK, "stream": True}, *BEARER)
         await client.answer_head()
         await front.gateway.close(grace_s=0.05)
-        body = await client.to_end()
+        body = b"".join(chunk.payload for chunk in await client.chunks())
+        assert await client.to_end() == b""
     assert b"[DONE]" not in body
-    assert b"\r\n0\r\n\r\n" not in body
+    assert b'"code":"draining"' in body.rpartition(b"data: ")[2]
     await upstream.closed(upstream.requests[0].connection)
-    assert front.access_log()[0]["outcome"] in ("client_closed", "draining")
+    assert front.access_log()[0]["outcome"] == "draining"
+
+
+async def test_draining_takes_its_times_from_the_configuration(
+    make_gateway: MakeGateway, upstream: ScriptedUpstream
+) -> None:
+    """`ready_grace_s`, in which new clients are served; then nothing runs, so `drain_s` need not pass."""
+    front = await open_front(make_gateway, upstream, server="ready_grace_s: 0.2, drain_s: 1000")
+    draining = asyncio.create_task(front.gateway.drain())
+    assert (await front.get("/health/ready", credential=())).status == 503
+    async with asyncio.timeout(30):
+        await draining
+    with pytest.raises(OSError, match="refused"):
+        await RawClient.connect(front.url)
+
+
+async def test_work_in_the_background_is_ended_and_waited_for(
+    make_gateway: MakeGateway, upstream: ScriptedUpstream
+) -> None:
+    """What a gateway has started has come to its end, one way or the other, when it is closed."""
+    front = await open_front(make_gateway, upstream)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await read_boundary()
+            ended.set()
+
+    front.gateway._start(work())
+    await begun.wait()
+    await front.gateway.close()
+    assert ended.is_set()
 
 
 async def test_port_that_is_taken_is_an_os_error(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
@@ -141,6 +177,18 @@ async def test_port_that_is_taken_is_an_os_error(make_gateway: MakeGateway, upst
         await app.start(front.gateway.config, host="127.0.0.1", port=port, access_log=None)
     # a session that nobody closed says so when it is collected
     gc.collect()
+
+
+async def test_sockets_that_listen_already_are_used(tmp_path: Path) -> None:
+    """In the place of any address, and they can be handed on."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    gateway = await app.start(load(written(tmp_path), {}), access_log=None, sockets=[sock])
+    assert gateway.descriptors == (sock.fileno(),)
+    assert gateway.url == f"http://127.0.0.1:{sock.getsockname()[1]}"
+    async with await RawClient.connect(gateway.url) as client:
+        await client.send(b"GET /health/ready HTTP/1.1\r\nHost: g\r\n\r\n")
+        assert (await client.answer()).status == 200
+    await gateway.close()
 
 
 async def test_configuration_s_own_address_is_used(tmp_path: Path) -> None:

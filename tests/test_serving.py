@@ -10,6 +10,7 @@ import shutil
 import signal
 import stat
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +20,14 @@ import pytest
 from gateway import serving
 from gateway.app import Gateway
 from gateway.config import DEMO_KEY, ConfigError, builtin, load
-from tests.provider_answers import openai_answer
+from tests.behaviour.stage import asking, config, until_heard
+from tests.provider_answers import openai_answer, openai_stream
 from tests.raw_client import RawClient, request_wire
 from tests.raw_connection import EndedEarly
 from tests.scripted_upstream import ScriptedUpstream
 from tests.surface.front import ASK, CHAT
 from tests.surface.process import Running, gateway_command, running
+from tests.upstream_script import body_of, stall, wait
 
 SERVE = gateway_command("serve", "--host", "127.0.0.1", "--port", "0")
 MINIMAL = "providers: {}\nmodels: {}\ntenants: []\n"
@@ -223,6 +226,53 @@ async def test_collector_is_tuned_for_streams(monkeypatch: pytest.MonkeyPatch) -
     young, _, full = seen["thresholds"]
     assert young <= 10_000
     assert full >= 1_000_000
+
+
+async def test_streams_that_run_at_the_signal_end_whole(
+    tmp_path: Path, upstream: ScriptedUpstream, soaking: bool
+) -> None:
+    """All of them, byte for byte, though each has most of its words to come; exit status 0."""
+    count = 500 if soaking else 50
+    go = asyncio.Event()
+    words = openai_stream(20)
+    upstream.always([*words[:5], wait(go), *words[5:]])
+    (tmp_path / "gateway.yaml").write_text(config({"one": upstream.openai_base}, server="{ready_grace_s: 0}"))
+    async with running(*SERVE, cwd=tmp_path) as process, AsyncExitStack() as closing:
+        url = await greeted(process)
+        clients = [await closing.enter_async_context(await RawClient.connect(url)) for _ in range(count)]
+        for client in clients:
+            await client.send(asking(CHAT))
+        first = [await until_heard(client, b"word 0") for client in clients if await client.answer_head()]
+        process.process.send_signal(signal.SIGTERM)
+        await process.says("connections are served")
+        go.set()
+        for client, heard in zip(clients, first, strict=True):
+            rest = b"".join(chunk.payload for chunk in await client.chunks())
+            assert heard + rest == body_of(words)
+        assert await process.ended() == 0
+    assert not any("WARNING" in line or "Traceback" in line for line in process.lines)
+
+
+async def test_second_signal_does_not_wait(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+    """After the first, clients are served as long as it takes; after the second, who runs is told and all is over."""
+    upstream.always([*openai_stream()[:3], stall()])
+    server = "{ready_grace_s: 1000, drain_s: 1000}"
+    (tmp_path / "gateway.yaml").write_text(config({"one": upstream.openai_base}, server=server))
+    async with running(*SERVE, cwd=tmp_path) as process:
+        url = await greeted(process)
+        async with await RawClient.connect(url) as streaming, await RawClient.connect(url) as asking_health:
+            await streaming.send(asking(CHAT))
+            await streaming.answer_head()
+            process.process.send_signal(signal.SIGTERM)
+            await process.says("connections are served")
+            await asking_health.send(request_wire("GET", "/health/ready", ("Host", "gateway")))
+            health = await asking_health.answer()
+            assert (health.status, health.head.get("connection")) == (503, "close")
+            process.process.send_signal(signal.SIGTERM)
+            body = b"".join(chunk.payload for chunk in await streaming.chunks())
+            assert b'"code":"draining"' in body.rpartition(b"data: ")[2]
+            assert await process.ended() == 0
+    assert any("stopping at once" in line for line in process.lines)
 
 
 async def test_requests_after_the_signal_find_nobody(tmp_path: Path) -> None:

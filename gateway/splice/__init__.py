@@ -12,6 +12,7 @@ relays through aiohttp's public interfaces instead: slower, same bytes.
 
 from gateway.splice.downstream import DownstreamConnection, RawStreamResponse, connection_factory
 from gateway.splice.selfcheck import SpliceUnavailable, self_check
+from gateway.splice.server import DownstreamRequest, DownstreamServer
 from gateway.splice.upstream import (
     Splice,
     SplicedResponse,
@@ -26,6 +27,8 @@ from gateway.splice.upstream import (
 
 __all__ = [
     "DownstreamConnection",
+    "DownstreamRequest",
+    "DownstreamServer",
     "RawStreamResponse",
     "Splice",
     "SpliceUnavailable",

@@ -1,5 +1,9 @@
 """The downstream half: answers that are written as they are, and connections that aiohttp leaves less open."""
 
+import asyncio
+import fcntl
+import struct
+import termios
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,6 +14,10 @@ from aiohttp.http_writer import _serialize_headers
 
 serialize_head: Callable[[str, Mapping[str, str]], bytes] = _serialize_headers  # type: ignore[assignment]
 """aiohttp's own: it refuses control characters, and takes any mapping."""
+
+LOOK_AGAIN_S = 0.05
+"""Until more can be told of a connection that is to close: bytes have come that nobody has read, a request is being
+taken up, or the rest of a body that nobody wants is being read."""
 
 
 class RawStreamResponse(web.StreamResponse):
@@ -57,6 +65,7 @@ class DownstreamConnection(web.RequestHandler):
     * No pipelining: a request that comes while another is answered closes the connection after that answer. Queued
       requests would pause reading and so hide the client's exit.
     * Parser errors answer a fixed JSON error; aiohttp would log and echo the raw request, credentials included.
+    * :meth:`retire` ends it without dropping a request.
     """
 
     __slots__ = (
@@ -101,7 +110,8 @@ class DownstreamConnection(web.RequestHandler):
         if self._request_count > before:
             self.half_head_since = 0.0
             self._keep_one_request()
-        elif not (in_body or self._request_in_progress or self._messages):
+        elif data and not (in_body or self._request_in_progress or self._messages):
+            # (aiohttp calls this without data when a body is read on.)
             self.half_head_since = self.half_head_since or self._loop.time()
 
     def _keep_one_request(self) -> None:
@@ -117,6 +127,39 @@ class DownstreamConnection(web.RequestHandler):
         if self._buffer_paused:
             self._resume_reading_for_buffer()
         self.resume_reading()
+
+    def retire(self, linger_s: float) -> None:
+        """Close the connection as soon as no answer runs on it and no request is on its way.
+
+        The server must be draining: then an answer that begins from now on is the connection's last by itself, so
+        there are two cases to wait for: an answer that began before, and a request that is arriving.
+
+        Args:
+            linger_s: how long the connection stays after it was accepted, and after an answer whose head did not say
+                that it would be the last: its client may be sending a request at this very moment.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if self._request_in_progress:
+            self._once_answered(linger_s)
+        elif self._messages or self.half_head_since:
+            return
+        elif self._waiter is None or _has_unread(transport):
+            self._loop.call_later(max(linger_s, LOOK_AGAIN_S), self.retire, 0.0)
+        elif self.awaits_first_request and self._loop.time() - self.connected_at < linger_s:
+            self._loop.call_later(linger_s, self.retire, 0.0)
+        else:
+            self.force_close()
+
+    def _once_answered(self, linger_s: float) -> None:
+        def answered(_: object) -> None:
+            self._handler_waiter = None
+            self._loop.call_later(linger_s, self.retire, 0.0)
+
+        if self._handler_waiter is None:
+            self._handler_waiter = self._loop.create_future()
+            self._handler_waiter.add_done_callback(answered)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """aiohttp's traceback may quote the request; its kind is enough."""
@@ -138,6 +181,13 @@ class DownstreamConnection(web.RequestHandler):
         response: web.StreamResponse = self._on_bad_request(request, status, exc)
         response.force_close()
         return response
+
+
+def _has_unread(transport: asyncio.BaseTransport) -> bool:
+    """Whether the kernel has bytes that the loop has not come to (ioctl_tty(2), FIONREAD; sockets too)."""
+    descriptor = transport.get_extra_info("socket").fileno()
+    (unread_bytes,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, struct.pack("i", 0)))
+    return bool(unread_bytes)
 
 
 def connection_factory(server: web.Server, on_bad_request: Any) -> Any:

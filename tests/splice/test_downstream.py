@@ -166,3 +166,21 @@ async def test_half_heads_are_dated(serve: Any) -> None:
         await client.send(GET[14:])
         assert (await client.answer()).status == 200
         assert connection.half_head_since == 0.0
+
+
+async def test_rest_of_a_refused_body_is_no_half_head(serve: Any) -> None:
+    """It is read and thrown away; the connection then waits for a request like any other."""
+    seen: list[DownstreamConnection] = []
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append(connection_of(request))
+        return web.Response(text="no")
+
+    async with await RawClient.connect(await serve(answer)) as client:
+        await client.send(request_wire("POST", "/", ("Host", "x"), ("Content-Length", "9")) + b"1234")
+        assert (await client.answer()).body == b"no"
+        await client.send(b"56789")
+        await read_boundary()
+        assert seen[0].half_head_since == 0.0
+        await client.send(GET)
+        assert (await client.answer()).body == b"no"
