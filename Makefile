@@ -3,12 +3,13 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c '
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install run test check format bench bench-selftest clean
+.PHONY: help install run test check format soak bench bench-selftest clean
 
 help:
 	@echo "make run     serve on :8080 (the built-in demo, or ./gateway.yaml)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, format, types, import layers"
+	@echo "make soak    the figures on outages, overload and deploys at their full sizes"
 	@echo "make bench   measure CPU, latency and memory against a raw TCP relay"
 
 $(VENV)/run: setup.cfg pyproject.toml
@@ -27,7 +28,7 @@ run: $(VENV)/run
 	@$(BIN)/python -m gateway serve
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -38,6 +39,11 @@ check: $(VENV)/dev
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+soak: $(VENV)/dev
+	$(BIN)/python -m pytest --soak tests/behaviour/test_outage.py tests/behaviour/test_breaker_story.py \
+		tests/behaviour/test_hedging_story.py tests/behaviour/test_overload.py \
+		tests/behaviour/test_handover.py tests/test_serving.py
 
 bench: $(VENV)/dev
 	$(BIN)/python -m bench.run --write

@@ -46,7 +46,7 @@ def gateway_config(place: Place, *, port: int, tls: bool) -> dict[str, Any]:
         provider["tls"] = {"ca_file": str(place.certificate.authority)}
     digest = hashlib.sha256(place.secret.encode()).hexdigest()
     return {
-        "server": {"host": "127.0.0.1", "port": port, "access_log": True},
+        "server": {"host": "127.0.0.1", "port": port, "access_log": True, "ready_grace_s": 0},
         "providers": {"mock": provider},
         "models": {"mock-model": {"targets": ["mock/mock-model"], "price": {"input": 0.15, "output": 0.6}}},
         "tenants": [{"id": "bench", "keys": [{"id": "bench", "hash": f"sha256:{digest}"}]}],

@@ -72,6 +72,11 @@ class NoSkips:
                 terminalreporter.write_line(line)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--soak`: tests that have a full size run at it."""
+    parser.addoption("--soak", action="store_true", help="run at full size what has one (make soak)")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """In CI (its environment variable is set) nothing may be skipped."""
     if IN_CI:
@@ -111,6 +116,12 @@ async def _watch_for_leaks() -> AsyncIterator[None]:
         names = sorted(f"task {task.get_name()} in {task.get_coro()}" for task in tasks) + sorted(sockets.values())
         await drop(tasks, sockets, LEAK_PATIENCE_S)
         pytest.fail("the test left behind: " + "; ".join(names), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def soaking(request: pytest.FixtureRequest) -> bool:
+    """Whether tests run at their full sizes; each chooses them by it."""
+    return bool(request.config.getoption("--soak"))
 
 
 @pytest.fixture(scope="session")

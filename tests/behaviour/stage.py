@@ -14,6 +14,8 @@ from tests.raw_http import MessageHead
 from tests.scripted_upstream import ScriptedUpstream
 
 KEY = "agw-stage"
+NEVER_OPEN = "{consecutive_failures: 1000000, min_requests: 1000000}"
+NO_RETRIES = "{share: 0, floor: 0}"
 PROVIDER_KEY = "sk-provider-secret"
 AUTH = ("Authorization", f"Bearer {KEY}")
 
@@ -62,6 +64,8 @@ def config(
     *,
     server: str = "{}",
     provider: str = "",
+    tenant: str = "",
+    key: str = "",
     targets: str | None = None,
     models: str = "",
     ca_file: str | None = None,
@@ -69,13 +73,17 @@ def config(
     """A ``gateway.yaml``: providers by name and base URL; names with ``claude`` in them speak Anthropic's dialect.
 
     Args:
-        provider: further settings of every provider, as ``key: value, …``.
+        provider: further settings of every provider, as ``key: value, …``. Circuits never open and nothing is asked
+            again unless it says otherwise, so that a story about one failure can tell it many times.
+        tenant, key: further settings of the tenant and of its key, likewise.
         targets: those of the model ``gpt``; by default the first provider's ``gpt``.
         models: further lines of the section.
     """
     lines = [f"server: {server}", "pricing: {unpriced: {input: 1, output: 2}}", "providers:"]
     tls = f", tls: {{ca_file: {ca_file}}}" if ca_file else ""
     more = f", {provider}" if provider else ""
+    more += "" if "breaker:" in provider else f", breaker: {NEVER_OPEN}"
+    more += "" if "retries:" in provider else f", retries: {NO_RETRIES}"
     pool = "" if "pool:" in provider else ", pool: {warm: 0}"
     for name, url in upstreams.items():
         dialect = "anthropic" if "claude" in name else "openai"
@@ -87,7 +95,8 @@ def config(
     if "claude" in upstreams:
         lines.append("  claude: {targets: [claude/claude]}")
     lines += [models] if models else []
-    lines += ["tenants:", f'  - {{id: acme, keys: [{{id: web, hash: "{hash_key(KEY)}"}}], models: ["*"]}}', ""]
+    keys = f'{{id: web, hash: "{hash_key(KEY)}"{", " if key else ""}{key}}}'
+    lines += ["tenants:", f'  - {{id: acme, keys: [{keys}], models: ["*"]{", " if tenant else ""}{tenant}}}', ""]
     return "\n".join(lines)
 
 

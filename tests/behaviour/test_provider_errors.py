@@ -2,6 +2,7 @@
 
 import json
 
+from gateway.upstream.targets import MAX_REST_S
 from tests.behaviour.conftest import MakeStage
 from tests.behaviour.stage import (
     CHAT,
@@ -89,6 +90,7 @@ async def test_provider_errors_in_clear_words(stage: Stage) -> None:
     """Each status has its one consequence; what is passed on is the provider's word less our key."""
     for name, (script, status, code, wait) in ERRORS.items():
         stage.upstream.next(script)
+        stage.clock.advance(MAX_REST_S)  # what rested after the one before is awake again
         answer = await stage.answer()
         assert (name, answer.status, answer.head.get("retry-after")) == (name, status, wait)
         assert stage.value("requests_total", status=code) >= 1, name
