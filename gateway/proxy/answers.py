@@ -62,11 +62,18 @@ class Rests(Enum):
 
 
 class ProviderFailure(GatewayError):
-    """A provider's answer that says who should rest; `retry_after_s` says how long, where it is known."""
+    """A provider's answer that says who should rest; `retry_after_s` says how long, where it is known.
 
-    def __init__(self, code: str, message: str, rests: Rests, retry_after_s: float | None = None) -> None:
+    Args:
+        is_guess: the provider has not said how long.
+    """
+
+    def __init__(
+        self, code: str, message: str, rests: Rests, retry_after_s: float | None = None, *, is_guess: bool = False
+    ) -> None:
         super().__init__(code, message, retry_after_s=retry_after_s)
         self.rests = rests
+        self.is_guess = is_guess
 
 
 class ProviderRefusal(GatewayError):

@@ -45,12 +45,13 @@ class Failed(NamedTuple):
 def is_soon_over(failed: Failed) -> bool:
     """Whether what went wrong passes by itself before it is worth asking somebody else.
 
-    So where the target asks for a short rest, and where only the key is at fault and there is another one.
+    So where the target itself asks for a short rest, and where only the key is at fault and there is another one. An
+    overloaded provider that says nothing (Anthropic's 529) may need a second or an hour: others come first.
     """
     error, state = failed.error, failed.attempt.turn.state
     if not isinstance(error, ProviderFailure) or not _may_be_asked_soon(state):
         return False
-    return _has_another_key(failed) or error.rests in (Rests.KEY, Rests.TARGET)
+    return _has_another_key(failed) or (error.rests in (Rests.KEY, Rests.TARGET) and not error.is_guess)
 
 
 def may_pass(failed: Failed) -> bool:

@@ -53,6 +53,7 @@ def judge(
             f"The provider {name} is over its limit or overloaded. Try again later.",
             rests,
             retry_after_s=wait if wait is not None else UNSAID_WAIT_S,
+            is_guess=wait is None,
         )
     if status == 404 and not (route.label.endswith(ANY) and target.model == route.asked):
         return _misrouted(name, target)

@@ -70,6 +70,19 @@ def test_a_long_rest_is_a_reason_to_go(make_fleet: MakeFleet, rests: Rests) -> N
     assert exchange.error is not None and exchange.error.retry_after_s == 60
 
 
+@pytest.mark.parametrize("rests", [Rests.KEY, Rests.TARGET])
+def test_a_rest_that_is_guessed_is_a_reason_to_go(make_fleet: MakeFleet, rests: Rests) -> None:
+    """Nobody waits for what was never said, while there are others; alone it is worth the short wait."""
+    failure = ProviderFailure("provider_throttled", "Later.", rests, 1.0, is_guess=True)
+    fleet = make_fleet("a", "b")
+    fleet.tell("a", failure)
+    assert (fleet.ask(), fleet.order(), fleet.loop.now) == ("b", ["a", "b"], NOW_S)
+    alone = make_fleet("a")
+    alone.tell("a", failure)
+    assert (alone.ask(), alone.order()) == ("a", ["a", "a"])
+    assert alone.loop.now - NOW_S >= 1.0
+
+
 @pytest.mark.parametrize("failure", [REFUSED_KEY, SPENT_KEY, SPENT_QUOTA, throttled(Rests.KEY, 60)])
 def test_another_key_is_tried_at_once(make_fleet: MakeFleet, failure: ProviderFailure) -> None:
     """The target is fine, so nobody else is asked and nothing is waited for."""

@@ -132,7 +132,7 @@ async def test_anthropics_spending_limit(headers: dict[str, str], rests: Rests) 
     failure = judge(provider, TARGET, ROUTE, (429, CIMultiDict(headers), error), NOW_S)
     await provider.close()
     assert isinstance(failure, ProviderFailure)
-    assert (failure.rests, failure.retry_after_s) == (rests, 1.0)
+    assert (failure.rests, failure.retry_after_s, failure.is_guess) == (rests, 1.0, not headers)
 
 
 @pytest.mark.parametrize(("headers", "wait_s"), [({}, None), ({"Retry-After": "3"}, 3.0), ({"Retry-After": "x"}, None)])
