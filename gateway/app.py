@@ -7,7 +7,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, TextIO
 
@@ -24,7 +24,7 @@ from gateway.proxy.catalogue import Catalogue
 from gateway.proxy.circuits import Circuits
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.doorkeeper import Doorkeeper
-from gateway.proxy.exchange import Exchange, Opening
+from gateway.proxy.exchange import Opening
 from gateway.proxy.grants import HEARTBEAT_S, Grants
 from gateway.proxy.handler import Line
 from gateway.proxy.live import SWEEP_S, LiveStreams
@@ -121,8 +121,7 @@ class Gateway:
         self._access_log = AccessLog(access_log, config.server.log_level)
         self.live = LiveStreams(metrics, config.server.keepalive_s, clock, self._start)
         policies = {name: settings.unfinished for name, settings in config.providers.items()}
-        end: Callable[[Exchange], None] = lambda exchange: line.end(exchange)  # noqa: E731, PLW0108 (made below)
-        self._unfinished = Unfinished(policies, end, self._start)
+        self._unfinished = Unfinished(policies, self._start)
         line = Line(
             Opening(clock, self._wall_clock, partial(next, _request_ids()), config.server.deadline_s),
             admission,

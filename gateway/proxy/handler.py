@@ -101,7 +101,7 @@ class Line:
         finally:
             if has_place:
                 self._gate.leave()
-            if not self._unfinished.take(exchange):
+            if not self._unfinished.take(exchange, self.end):
                 self.end(exchange)
 
     def end(self, exchange: Exchange) -> None:

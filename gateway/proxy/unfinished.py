@@ -21,27 +21,27 @@ class Unfinished:
 
     Args:
         policies: by provider.
-        settle: books an exchange and lets go of it.
         start: starts a task and keeps it.
     """
 
     def __init__(
         self,
         policies: Mapping[str, UnfinishedSettings],
-        settle: Callable[[Exchange], None],
         start: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._policies = policies
-        self._settle = settle
         self._start = start
-        self._reading: dict[int, tuple[Exchange, UpstreamStream]] = {}
+        self._reading: dict[int, tuple[Exchange, UpstreamStream, Callable[[Exchange], None]]] = {}
         self._closed = False
 
     def __len__(self) -> int:
         return len(self._reading)
 
-    def take(self, exchange: Exchange) -> bool:
+    def take(self, exchange: Exchange, settle: Callable[[Exchange], None]) -> bool:
         """Read on what the client of an exchange has left, and settle it in the end.
+
+        Args:
+            settle: books an exchange and lets go of it.
 
         Returns:
             False where there is nothing to read on, or nobody wants to know: the caller ends the stream and settles.
@@ -52,7 +52,7 @@ class Unfinished:
         policy = self._policies[target.provider]
         if policy.settle == "cancel" or not stream.detach(policy.max_tokens, policy.max_s):
             return False
-        self._reading[id(exchange)] = exchange, stream
+        self._reading[id(exchange)] = exchange, stream, settle
         self._start(self._read_on(exchange, stream))
         return True
 
@@ -63,17 +63,19 @@ class Unfinished:
         except Exception:
             log.exception("request %s failed after its client had left", exchange.id)
         finally:
-            self._end(exchange, stream)
+            self._end(exchange)
 
-    def _end(self, exchange: Exchange, stream: UpstreamStream) -> None:
+    def _end(self, exchange: Exchange) -> None:
         """Once, whoever comes first: the stream's own end, or the gateway's."""
-        if self._reading.pop(id(exchange), None) is not None:
+        taken = self._reading.pop(id(exchange), None)
+        if taken is not None:
+            _, stream, settle = taken
             stream.abort()
-            self._settle(exchange)
+            settle(exchange)
 
     def close(self) -> None:
         """Settle all of them with what there is, and take none from now on. What reads them ends by itself."""
         self._closed = True
-        for exchange, stream in tuple(self._reading.values()):
+        for exchange, stream, _ in tuple(self._reading.values()):
             stream.fail(Outcome.CLIENT_CLOSED)
-            self._end(exchange, stream)
+            self._end(exchange)

@@ -125,18 +125,17 @@ class Upstreams:
 
     def _bound(self, call: _Call) -> tuple[float, GatewayError]:
         """Seconds this attempt may take up to its content, and the error when they have passed."""
-        exchange, timeouts, now = call.exchange, call.timeouts, self._clock()
+        exchange, timeouts = call.exchange, call.timeouts
+        left_s = self.left_s(exchange, call.order, call.attempt.target)
         if not call.order.view.stream:
-            bound = _unary_s(exchange, timeouts)
-            left = exchange.started_at + bound - now
-            return left, GatewayError("deadline_exceeded", f"No whole answer within {bound:g} s.")
-        left = exchange.deadline - now
-        if timeouts.first_token_s < left:
+            allowed_s = _unary_s(exchange, timeouts)
+            return left_s, GatewayError("deadline_exceeded", f"No whole answer within {allowed_s:g} s.")
+        if timeouts.first_token_s < left_s:
             return timeouts.first_token_s, GatewayError(
                 "first_token_timeout", f"The provider sent no token within {timeouts.first_token_s:g} s."
             )
-        allowed = exchange.deadline - exchange.started_at
-        return left, GatewayError("deadline_exceeded", f"No token within {allowed:g} s.")
+        allowed_s = exchange.deadline - exchange.started_at
+        return left_s, GatewayError("deadline_exceeded", f"No token within {allowed_s:g} s.")
 
     async def _answer(self, call: _Call, response: Response) -> Answer:
         status, headers, provider = response.status, response.headers, call.provider

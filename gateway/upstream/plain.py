@@ -18,7 +18,7 @@ from gateway.upstream.stream import END_GRACE_S, Gaps, Sink, StreamLimits, Upstr
 class PlainStream(UpstreamStream):
     """An event stream behind aiohttp's response object."""
 
-    __slots__ = ("_body_over", "_response", "_sink", "_throttled")
+    __slots__ = ("_body_over", "_response", "_sink")
 
     def __init__(
         self,
@@ -31,7 +31,6 @@ class PlainStream(UpstreamStream):
         super().__init__(flow, gaps, limits, clock)
         self._response = response
         self._body_over = False
-        self._throttled = False
 
     async def _read(self) -> bytes:
         """Take one read into the flow; return what may go downstream and set the outcome once it is certain."""
@@ -98,6 +97,3 @@ class PlainStream(UpstreamStream):
         self._body_over = True
         if not self._response.closed:
             self._response.close()
-
-    def is_stalled(self, now: float) -> bool:
-        return not self._throttled and super().is_stalled(now)

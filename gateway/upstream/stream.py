@@ -83,6 +83,7 @@ class UpstreamStream(ABC):
         "_clock",
         "_limits",
         "_ready",
+        "_throttled",
         "_waiter",
         "first_at",
         "flow",
@@ -105,6 +106,8 @@ class UpstreamStream(ABC):
         self._ready = bytearray()
         self._waiter: asyncio.Future[None] | None = None
         self._allowance: _Allowance | None = None
+        # The client is behind, so nothing is read: the silence is not the provider's.
+        self._throttled = False
 
     @abstractmethod
     async def first(self) -> None:
@@ -175,7 +178,7 @@ class UpstreamStream(ABC):
 
     def is_stalled(self, now: float) -> bool:
         """Whether the provider has been silent for too long."""
-        return self.outcome is None and now - self.last_at > self._limits.stall_s
+        return self.outcome is None and not self._throttled and now - self.last_at > self._limits.stall_s
 
     def is_overdue(self, now: float) -> bool:
         """Whether the stream lasts longer than it may."""

@@ -67,7 +67,6 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         "_splice",
         "_suffix",
         "_text",
-        "_throttled",
         "_write",
     )
 
@@ -79,7 +78,6 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         self._ours = True
         self._begun = False
         self._open = False
-        self._throttled = False
         self._write: Callable[[bytes], None] = _discard
         # What one read touches lies together here; the flow gets the sums when somebody asks.
         self._bounds, self._counts = gaps.bounds, gaps.counts
@@ -289,6 +287,3 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         if self._ours:
             self._ours = False
             self._splice.abort()
-
-    def is_stalled(self, now: float) -> bool:
-        return not self._throttled and super().is_stalled(now)

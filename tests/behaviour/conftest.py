@@ -1,7 +1,7 @@
 """Stages for stories: every way that bytes can take through the gateway, the same story on each."""
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,9 @@ FAST = Way(tls=False, spliced=True)
 WAYS = (FAST, Way(tls=False, spliced=False), Way(tls=True, spliced=True), Way(tls=True, spliced=False))
 
 
+Play = Callable[[ssl.SSLContext | None], Awaitable[ScriptedUpstream]]
+
+
 class MakeStage(Protocol):
     """``await make_stage(way, server="{keepalive_s: 1}", provider="timeouts: {stall_s: 1}")``.
 
@@ -54,16 +57,27 @@ def server_tls(ca: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def make_stage(make_gateway: MakeGateway, server_tls: ssl.SSLContext, ca_file: Path) -> AsyncIterator[MakeStage]:
-    """Builds stages: providers ``one`` and ``claude`` on the upstream, with ``two`` also ``two`` on a second one."""
-    stages: list[Stage] = []
+async def play() -> AsyncIterator[Play]:
+    """``await play(tls)``: one more scripted upstream; stopped after the test, whose scripts it must have followed."""
     playing: list[ScriptedUpstream] = []
 
-    async def play(tls: ssl.SSLContext | None) -> ScriptedUpstream:
+    async def start(tls: ssl.SSLContext | None) -> ScriptedUpstream:
         scripted = ScriptedUpstream(tls)
         await scripted.start()
         playing.append(scripted)
         return scripted
+
+    yield start
+    for scripted in playing:
+        await scripted.stop()
+
+
+@pytest.fixture
+async def make_stage(
+    make_gateway: MakeGateway, play: Play, server_tls: ssl.SSLContext, ca_file: Path
+) -> AsyncIterator[MakeStage]:
+    """Builds stages: providers ``one`` and ``claude`` on the upstream, with ``two`` also ``two`` on a second one."""
+    stages: list[Stage] = []
 
     async def make(way: Way = FAST, *, two: bool = False, **options: Any) -> Stage:
         scripted = await play(server_tls if way.tls else None)
@@ -83,8 +97,6 @@ async def make_stage(make_gateway: MakeGateway, server_tls: ssl.SSLContext, ca_f
     yield make
     for stage in stages:
         await stage.leave()
-    for scripted in playing:
-        await scripted.stop()
 
 
 @pytest.fixture

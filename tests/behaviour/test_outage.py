@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from gateway.tenancy.tenants import hash_key
-from tests.behaviour.conftest import FAST, MakeStage, Way
+from tests.behaviour.conftest import FAST, MakeStage, Play, Way
 from tests.behaviour.stage import CHAT, COMPLETIONS, KEY, MESSAGES, RESPONSES, Heard, Stage, StageClock, asking, hear
 from tests.conftest import MakeGateway
 from tests.provider_answers import (
@@ -189,16 +189,9 @@ class MakePair(Protocol):
 
 
 @pytest.fixture
-async def make_pair(make_gateway: MakeGateway) -> AsyncIterator[MakePair]:
+async def make_pair(make_gateway: MakeGateway, play: Play) -> AsyncIterator[MakePair]:
     """Builds such stages; the second upstream answers whatever is asked, unless the test says otherwise."""
     stages: list[Stage] = []
-    upstreams: list[ScriptedUpstream] = []
-
-    async def play(tls: ssl.SSLContext | None) -> ScriptedUpstream:
-        scripted = ScriptedUpstream(tls)
-        await scripted.start()
-        upstreams.append(scripted)
-        return scripted
 
     async def make(
         *, tls: ssl.SSLContext | None = None, primary: str = "", both: str = PINNED, spliced: bool = True
@@ -215,8 +208,6 @@ async def make_pair(make_gateway: MakeGateway) -> AsyncIterator[MakePair]:
     yield make
     for stage in stages:
         await stage.leave()
-    for scripted in upstreams:
-        await scripted.stop()
 
 
 def pair_yaml(first: ScriptedUpstream, second: ScriptedUpstream, primary: str, secondary: str) -> str:

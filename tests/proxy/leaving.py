@@ -43,12 +43,12 @@ class Left:
         self.settled: list[tuple[Exchange, Source, int]] = []
         self.live = LiveStreams(Metrics("i", "1", ["acme"], ["gpt-4o-mini"], ["one"]), 5.0, self.clock, self._start)
         policies = {"one": UnfinishedSettings(**{"settle": "drain", **policy})}
-        self.unfinished = Unfinished(policies, self._settle, self._start)
+        self.unfinished = Unfinished(policies, self._start)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self.tasks.append(asyncio.create_task(work))
 
-    def _settle(self, exchange: Exchange) -> None:
+    def settle(self, exchange: Exchange) -> None:
         usage, _ = usage_of(exchange, order_of(exchange))
         self.settled.append((exchange, usage.source, usage.output))
         self.live.discard(exchange)
@@ -67,7 +67,7 @@ class Left:
     def left(self) -> "Stream":
         """The same, taken."""
         stream = self.stream()
-        assert self.unfinished.take(stream.exchange)
+        assert self.unfinished.take(stream.exchange, self.settle)
         return stream
 
     async def sweep(self, after_s: float) -> None:

@@ -56,7 +56,7 @@ async def test_what_cannot_be_read_on(happened: Callable[[Stream], None]) -> Non
     left = Left()
     stream = left.stream()
     happened(stream)
-    assert not left.unfinished.take(stream.exchange)
+    assert not left.unfinished.take(stream.exchange, left.settle)
     assert (len(left.unfinished), left.tasks) == (0, [])
 
 
@@ -66,7 +66,7 @@ async def test_only_what_a_client_left_is_read_on(outcome: Outcome) -> None:
     left = Left()
     stream = left.stream()
     stream.exchange.outcome = outcome
-    assert not left.unfinished.take(stream.exchange)
+    assert not left.unfinished.take(stream.exchange, left.settle)
     assert stream.splice.calls == []
 
 
@@ -74,7 +74,7 @@ async def test_the_provider_s_policy_decides() -> None:
     """`cancel` leaves everything to the caller, and the stream as it was."""
     left = Left(settle="cancel")
     stream = left.stream()
-    assert not left.unfinished.take(stream.exchange)
+    assert not left.unfinished.take(stream.exchange, left.settle)
     assert (stream.stream.outcome, stream.splice.calls, left.tasks) == (None, [], [])
     assert UnfinishedSettings().settle == "cancel"
 
@@ -84,7 +84,7 @@ async def test_a_client_that_took_nothing_has_left_too() -> None:
     left = Left()
     stream = left.stream()
     stream.stream.outcome = Outcome.CLIENT_CLOSED
-    assert left.unfinished.take(stream.exchange)
+    assert left.unfinished.take(stream.exchange, left.settle)
     stream.says(ENDING)
     await read_boundary()
     assert left.booked() == [(Source.REPORTED, 30)]
@@ -227,7 +227,7 @@ async def test_the_gateway_stops_in_the_middle() -> None:
     ]
     assert talking.splice.calls == ending.splice.calls == fresh.splice.calls == ["aborted"]
     late = left.stream()
-    assert not left.unfinished.take(late.exchange)
+    assert not left.unfinished.take(late.exchange, left.settle)
     left.live.discard(late.exchange)
     await asyncio.wait(left.tasks)
     assert len(left.booked()) == 3
