@@ -1,6 +1,8 @@
 """What one scope has spent and holds of its budget, in one period."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.period import Span
@@ -8,6 +10,19 @@ from gateway.core.quota import Budget, Crossing, Funds, Scope
 
 CLOCK_STEP_S: Final = 3600.0
 """How far a wall clock may be put back without reopening a period that had ended by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account begins with.
+
+    Attributes:
+        spent_nanousd: cost of what has ended in the period.
+        running: what each exchange of the period that has not ended holds, by its id, in nano-dollars.
+    """
+
+    spent_nanousd: int
+    running: Mapping[str, int]
 
 
 class Account:
@@ -21,10 +36,10 @@ class Account:
 
     __slots__ = ("_told", "held_nanousd", "span", "spent_nanousd")
 
-    def __init__(self, budget: Budget, span: Span, spent_nanousd: int) -> None:
+    def __init__(self, budget: Budget, span: Span, spent_nanousd: int, held_nanousd: int = 0) -> None:
         self.span = span
         self.spent_nanousd = spent_nanousd
-        self.held_nanousd = 0
+        self.held_nanousd = held_nanousd
         # What was spent before this process began was told then.
         self._told = max((share for share in budget.soft_at if self._has_spent(budget, share)), default=0.0)
 

@@ -58,6 +58,15 @@ def span_at(period: Period, zone: ZoneInfo, now_s: float) -> Span:
     return Span(start_s, end_s)
 
 
+def iso_moment(moment_s: float, zone: ZoneInfo) -> str | None:
+    """Write a moment as ISO 8601 in the time of a zone, to the second; None: it never comes.
+
+    Args:
+        moment_s: Unix seconds; infinity is never.
+    """
+    return None if moment_s == math.inf else datetime.fromtimestamp(math.floor(moment_s), zone).isoformat()
+
+
 def _first_instant(day: date, zone: ZoneInfo) -> float:
     """Find the first second at which the local date is ``day``, or a later one where there is no such day."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone)

@@ -7,7 +7,7 @@ renderer work unchanged. Escaping rules: Prometheus text exposition format 0.0.4
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, NoReturn, TypeVar, cast
 
 from aioprometheus.collectors import Collector, Counter, Gauge, Histogram, Registry
@@ -104,6 +104,10 @@ class Family(Collector, Generic[CellT]):
     def _new_cell(self, labels: dict[str, str]) -> CellT:
         raise NotImplementedError
 
+    def drop(self, *values: str) -> None:
+        """Forget one series, because what it tells of is no more; without effect where there is none."""
+        self._cells.pop(values, None)
+
     def refresh(self) -> None:
         """Bring cells up to date that are only read at a scrape."""
 
@@ -169,6 +173,21 @@ class BoundCounter(Family[CounterCell], Counter):
             (self._escaped(values), int(cell.value) / unit if self.places else cell.value)
             for values, cell in self._cells.items()
         ]
+
+
+class ReadCounter(BoundCounter):
+    """A counter that somebody else keeps, asked at every scrape."""
+
+    _reads: tuple[tuple[CounterCell, Callable[[], float]], ...] = ()
+
+    def read_from(self, read: Callable[[], float], *values: str) -> None:
+        """Take the series of these label values from ``read``, which counts from 0 and must not fail."""
+        self._reads = (*self._reads, (self.labels(*values), read))
+
+    def refresh(self) -> None:
+        """Take over the counts; one that has begun anew does not let the series fall."""
+        for cell, read in self._reads:
+            cell.value = max(cell.value, read())
 
 
 class BoundGauge(Family[GaugeCell], Gauge):

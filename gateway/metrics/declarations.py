@@ -2,6 +2,8 @@
 
 Names and labels are a contract with dashboards, alerts and the README. To add a metric, add a line to
 ``Declarations``: its series then exist at 0 from the first scrape and ``docs/metrics.md`` lists it.
+
+Long because all metrics stand in this one table.
 """
 
 from aioprometheus.collectors import Registry
@@ -9,7 +11,7 @@ from aioprometheus.collectors import Registry
 from gateway.core.breaker import LEGAL
 from gateway.core.outcome import CONSEQUENCES, Fault, Outcome, Verdict
 from gateway.core.quota import Limit
-from gateway.metrics.collectors import AnyFamily, BoundCounter, BoundGauge, BoundHistogram
+from gateway.metrics.collectors import AnyFamily, BoundCounter, BoundGauge, BoundHistogram, ReadCounter
 
 NONE = "none"
 """The label where there is nothing to name: no provider reached, no tenant known yet."""
@@ -48,8 +50,23 @@ SETTLEMENT_SOURCES = ("reported", "estimated", "none")
 DISCONNECT_PHASES = ("before_head", "before_content", "streaming", "unary")
 OVERHEAD_PHASES = ("request", "first_byte", "settlement")
 POOL_STATES = ("in_use", "idle")
+RELOAD_RESULTS = ("applied", "refused")
 HEDGE_RESULTS = ("won", "lost", "failed", "abandoned")
-LIMITS = tuple(limit.value for limit in Limit if limit is not Limit.BUDGET)
+LIMITS = tuple(limit.value for limit in Limit)
+BUDGET_SCOPES = ("tenant", "key")
+BUDGET_THRESHOLDS = ("soft", "exhausted")
+STORE_OPS = (
+    ("database", "read"),
+    ("database", "write"),
+    ("database", "commit"),
+    ("redis", "admit"),
+    ("redis", "settle"),
+    ("redis", "top_up"),
+    ("redis", "renew"),
+    ("redis", "beat"),
+)
+"""What is asked of which store: transactions, those of the ledger as ``commit``, and the scripts of Redis."""
+OUTAGE_DECISIONS = ("local", "denied", "allowed")
 TRANSITIONS = tuple(sorted({(to.word, str(reason)) for _, to, reason in LEGAL}))
 """What a circuit changes to, and why: the pairs that can occur."""
 FALLBACK_REASONS = (
@@ -67,6 +84,7 @@ _STREAM_S = (0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _TOKENS_PER_S = (1, 2, 5, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 500)
 _OVERHEAD_S = (50e-6, 100e-6, 250e-6, 500e-6, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _POOL_WAIT_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_STORE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SLOW_CLIENT_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LOOP_LAG_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
@@ -171,12 +189,47 @@ class Declarations:
         self.rate_limit_hits = BoundCounter(
             r, "aigateway_rate_limit_hits_total", "Requests refused because a limit was reached.", ("tenant_id",)
         )
+        self.config_reloads = BoundCounter(
+            r,
+            "aigateway_config_reloads_total",
+            "Configurations read again while the gateway ran, by whether they could be used.",
+            ("result",),
+            words={"result": RELOAD_RESULTS},
+        )
         self.limit_rejections = BoundCounter(
             r,
             "aigateway_limit_rejections_total",
-            "The same, by the limit that was in the way.",
+            "Requests refused because of a limit or a budget, by what was in the way.",
             ("tenant_id", "limit"),
             words={"limit": LIMITS},
+        )
+        self.budget_usage_ratio = BoundGauge(
+            r,
+            "aigateway_budget_usage_ratio",
+            "What is spent of the tenant's budget in its period, as a share; of a budget of 0 it is 1.",
+            ("tenant_id",),
+        )
+        self.budget_limit = BoundGauge(
+            r, "aigateway_budget_limit_usd", "The tenant's budget for each period, in US dollars.", ("tenant_id",)
+        )
+        self.budget_spent = BoundGauge(
+            r, "aigateway_budget_spent_usd", "What is spent of it in this period, in US dollars.", ("tenant_id",)
+        )
+        self.budget_reset = BoundGauge(
+            r,
+            "aigateway_budget_reset_timestamp_seconds",
+            "When the tenant's budget begins again, in seconds since the epoch; absent where it never does.",
+            ("tenant_id",),
+        )
+        self.budgets = (self.budget_usage_ratio, self.budget_limit, self.budget_spent, self.budget_reset)
+        """Absent until a budget has been read, and where there is none: 0 would be untrue."""
+        self.budget_thresholds = BoundCounter(
+            r,
+            "aigateway_budget_thresholds_total",
+            "Budgets of which a share in soft_at was spent, or that refused a request for want of money; each told by "
+            "one replica, once for each share and period.",
+            ("tenant_id", "scope", "threshold"),
+            words={"scope": BUDGET_SCOPES, "threshold": BUDGET_THRESHOLDS},
         )
         self.token_details = BoundCounter(
             r,
@@ -184,6 +237,47 @@ class Declarations:
             "Tokens of a special kind, which tokens_total also counts.",
             (*_TARGET, "detail"),
             words={"detail": TOKEN_DETAILS},
+        )
+
+        self.store_up = BoundGauge(
+            r,
+            "aigateway_store_up",
+            "1 while the store does all that is asked of it; Redis has a series where it is configured.",
+            ("store",),
+            # 0 would be an alarm: the other one appears with its store
+            words={"store": ("database",)},
+        )
+        self.outage_decisions = ReadCounter(
+            r,
+            "aigateway_store_outage_decisions_total",
+            "Requests with a limit or a budget that Redis did not answer for, by what was decided without it.",
+            ("decision",),
+            words={"decision": OUTAGE_DECISIONS},
+        )
+        self.ledger_pending = BoundGauge(
+            r, "aigateway_ledger_pending", "Rows of the ledger that wait to be written, or are being written."
+        )
+        self.ledger_late = ReadCounter(
+            r,
+            "aigateway_ledger_late_total",
+            "Answers whose end went out before its row was committed, because that took longer than end_wait_s.",
+        )
+        self.ledger_commit = BoundHistogram(
+            r,
+            "aigateway_ledger_commit_seconds",
+            "From when the oldest row of a transaction of the ledger was asked for to its commit.",
+            bounds=_STORE_S,
+        )
+        self.store_seconds = BoundHistogram(
+            r,
+            "aigateway_store_seconds",
+            "How long a store took for what was asked of it, failures included.",
+            ("store", "op"),
+            bounds=_STORE_S,
+            words={
+                "store": tuple(dict.fromkeys(store for store, _ in STORE_OPS)),
+                "op": tuple(op for _, op in STORE_OPS),
+            },
         )
 
         self.requests = BoundCounter(

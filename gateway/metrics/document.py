@@ -20,7 +20,8 @@ _HEAD = f"""# Metrics
   `tenant_id` is one of the first {MAX_TENANT_LABELS} configured tenants, else `other`.
   Where no provider was reached `provider` is `none`; before a key was recognised `tenant_id` is `none`.
 * Series that the configuration makes possible exist at 0 from the first scrape: every gauge, and counters and
-  histograms up to {MAX_KNOWN_SERIES:,} lines; what lies beyond appears when it first happens.
+  histograms up to {MAX_KNOWN_SERIES:,} lines; what lies beyond appears when it first happens. Gauges of budgets are
+  there for tenants that have a budget, once it has been read. Every replica shows the same: take their `max`.
 * Counters move while a stream runs. What was counted too much is not taken back: later increments pay for it
   first, so no counter ever falls.
 * Cost is counted in whole nano-dollars and printed in dollars without rounding.

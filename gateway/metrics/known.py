@@ -7,7 +7,7 @@ from math import prod
 
 from gateway.core.outcome import Outcome
 from gateway.metrics.collectors import AnyFamily, BoundCounter, BoundGauge
-from gateway.metrics.declarations import ATTEMPT_RESULTS, NONE, OTHER, REFUSALS, TRANSITIONS, Declarations
+from gateway.metrics.declarations import ATTEMPT_RESULTS, NONE, OTHER, REFUSALS, STORE_OPS, TRANSITIONS, Declarations
 
 MAX_KNOWN_SERIES = 5_000
 """Lines of counters and histograms made beforehand; what lies beyond appears when it is first bound."""
@@ -35,13 +35,17 @@ class Configured:
 
 
 def bind_known_series(declared: Declarations, configured: Configured) -> None:
-    """Bind every gauge, and counters and histograms in the order of `_rank` while there is room."""
+    """Bind gauges (not those of budgets), then counters and histograms in the order of `_rank` while there is room."""
     room = MAX_KNOWN_SERIES
     for family in sorted(declared.families(), key=_rank):
+        if family in declared.budgets:
+            continue
         if family is declared.requests:
             rows = _request_labels(configured)
         elif family is declared.circuit_transitions:
             rows = ((provider, *change) for provider, change in product(configured.providers, TRANSITIONS))
+        elif family is declared.store_seconds:
+            rows = iter(STORE_OPS)
         else:
             rows = _known_labels(family, configured)
         for values in rows:

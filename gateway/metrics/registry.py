@@ -26,24 +26,13 @@ class Metrics:
         self,
         instance_id: str,
         version: str,
-        tenants: Iterable[str],
-        models: Iterable[str],
-        providers: Iterable[str],
+        tenants: Iterable[str] = (),
+        models: Iterable[str] = (),
+        providers: Iterable[str] = (),
         *,
         targets: Iterable[tuple[str, str]] | None = None,
     ) -> None:
-        """``models`` are the names and patterns of the configuration.
-
-        ``targets`` are the (provider, model) pairs that it can route, by default every pair: they decide only
-        which series exist at 0 from the start.
-        """
-        tenants = tuple(dict.fromkeys(tenants))[:MAX_TENANT_LABELS]
-        models = tuple(dict.fromkeys(models))
-        providers = tuple(dict.fromkeys(providers))
-        pairs = tuple(dict.fromkeys(product(providers, models) if targets is None else targets))
-        self._tenant_labels = frozenset((*tenants, NONE))
-        self._model_labels = frozenset((*models, NONE))
-        self._provider_labels = frozenset((*providers, NONE))
+        """Arguments are those of :meth:`configure`."""
         self._routes: dict[tuple[str, str, str], RouteCells] = {}
         self._target_cells: dict[tuple[str, str], TargetCells] = {}
         self._provider_cells: dict[str, ProviderCells] = {}
@@ -53,7 +42,47 @@ class Metrics:
         self.declared = Declarations(self.registry)
         self.process = ProcessMetrics(self.registry)
         self.declared.instance_info.labels(instance_id, version).set(1)
-        configured = Configured(tenants, models, providers, pairs)
+        self._configured: Configured | None = None
+        self.configure(tenants, models, providers, targets=targets)
+
+    def configure(
+        self,
+        tenants: Iterable[str],
+        models: Iterable[str],
+        providers: Iterable[str],
+        *,
+        targets: Iterable[tuple[str, str]] | None = None,
+    ) -> None:
+        """Know the names of a configuration too; what was known stays, for no counter may disappear.
+
+        Args:
+            models: the names and patterns of the configuration.
+            targets: the (provider, model) pairs that it can route, by default every pair: they decide only which
+                series exist at 0 from the start.
+        """
+        known = self._configured or Configured((), (), (), ())
+        models, providers = tuple(models), tuple(providers)
+        pairs = product(providers, models) if targets is None else targets
+        self._know(
+            Configured(
+                tuple(dict.fromkeys((*known.tenants, *tenants)))[:MAX_TENANT_LABELS],
+                tuple(dict.fromkeys((*known.models, *models))),
+                tuple(dict.fromkeys((*known.providers, *providers))),
+                tuple(dict.fromkeys((*known.targets, *pairs))),
+            )
+        )
+
+    def know_tenants(self, tenants: Iterable[str]) -> None:
+        """Know these tenants too, as far as there is room for labels."""
+        self.configure(tenants, (), ())
+
+    def _know(self, configured: Configured) -> None:
+        if configured == self._configured:
+            return
+        self._configured = configured
+        self._tenant_labels = frozenset((*configured.tenants, NONE))
+        self._model_labels = frozenset((*configured.models, NONE))
+        self._provider_labels = frozenset((*configured.providers, NONE))
         bind_known_series(self.declared, configured)
 
     def tenant_label(self, tenant_id: str) -> str:

@@ -18,7 +18,6 @@ from gateway.core.quota import (
     RELEASE_HINT_S,
     Ask,
     Budget,
-    Crossing,
     Denied,
     Grant,
     Limit,
@@ -27,7 +26,7 @@ from gateway.core.quota import (
     Settled,
     Standing,
 )
-from gateway.stores.accounts import LOAD_S, SWEEP, Accounts, LoadSpent
+from gateway.stores.accounts import LOAD_S, SWEEP, Accounts, LoadBalance
 
 _Bill = tuple[Scope, Budget, Account]
 
@@ -48,7 +47,7 @@ class _Lease:
 
 
 class LocalQuotas:
-    """Implements :class:`gateway.core.quota.Quotas` for one process.
+    """Implements :class:`gateway.core.quota.Quotas` for one process; ``accounts`` are those of its budgets.
 
     Args:
         clock: for buckets and leases.
@@ -63,7 +62,7 @@ class LocalQuotas:
         self,
         clock: Clock,
         wall_clock: WallClock,
-        load_spent: LoadSpent | None = None,
+        load_spent: LoadBalance | None = None,
         *,
         lease_s: float = LEASE_S,
         orphan_s: float = ORPHAN_S,
@@ -75,7 +74,7 @@ class LocalQuotas:
         self._orphan_s = orphan_s
         self._meters: OrderedDict[str, Meter] = OrderedDict()
         self._made = 0
-        self._accounts = Accounts(wall_clock, load_spent, load_s)
+        self.accounts = Accounts(wall_clock, load_spent, load_s)
         # Both in the order of their `until_s`: each lease lasts equally long, and a renewal goes to the end.
         self._leases: OrderedDict[str, _Lease] = OrderedDict()
         self._lapsed: OrderedDict[str, _Lease] = OrderedDict()
@@ -84,7 +83,7 @@ class LocalQuotas:
     @property
     def scopes(self) -> int:
         """How many scopes have a state in memory."""
-        return len(self._meters) + len(self._accounts)
+        return len(self._meters) + len(self.accounts)
 
     async def admit(self, ask: Ask) -> Grant | Denied:
         """See :meth:`gateway.core.quota.Quotas.admit`."""
@@ -94,9 +93,9 @@ class LocalQuotas:
             for scope in ask.scopes:
                 budget = scope.budget
                 if budget is not None:
-                    account = self._accounts.get(scope, budget, now_s)
+                    account = self.accounts.get(scope, budget, now_s)
                     if account is None:
-                        await self._accounts.load(scope, budget, now_s)
+                        await self.accounts.load(scope, budget, now_s)
                         break
                     bills.append((scope, budget, account))
             else:
@@ -191,8 +190,8 @@ class LocalQuotas:
         """See :meth:`gateway.core.quota.Quotas.standing`."""
         account = None
         if scope.budget is not None:
-            while (account := self._accounts.get(scope, scope.budget, now_s := self._wall_clock())) is None:
-                await self._accounts.load(scope, scope.budget, now_s)
+            while (account := self.accounts.get(scope, scope.budget, now_s := self._wall_clock())) is None:
+                await self.accounts.load(scope, scope.budget, now_s)
         clock_s = self._clock()
         if clock_s >= self._due_s:
             self._lapse(clock_s)
@@ -204,17 +203,19 @@ class LocalQuotas:
 
     async def aclose(self) -> None:
         """Give up what is being read back; who waits for it gets :class:`QuotasUnavailable`."""
-        await self._accounts.aclose()
+        await self.accounts.aclose()
 
     def _end(self, exchange_id: str, tokens: int | None, cost_nanousd: int) -> Settled:
         _check(cost_nanousd)
+        first = exchange_id in self.accounts.others
+        # Found running by one account, admitted here on another: a budget was added meanwhile.
+        crossed = self.accounts.settle_other(exchange_id, cost_nanousd)
         lease = self._take_out(exchange_id)
         if lease is None:
-            return Settled(False)
+            return Settled(first, tuple(crossed))
         if tokens is not None:
             for meter in lease.meters:
                 meter.correct(lease.tokens, tokens)
-        crossed: list[Crossing] = []
         for scope, budget, account in lease.bills:
             crossed += account.settle(scope, budget, lease.hold_nanousd, cost_nanousd)
         return Settled(True, tuple(crossed))

@@ -53,13 +53,13 @@ def passed(shape: Shape, parts: Iterable[bytes]) -> tuple[bytes, bytes]:
 
 
 def leaves(pieces: tuple[Piece, ...]) -> bytes:
-    """What of whole events may go before the release: from the first content up to the closing event.
-
+    """What of whole events may go before the release: from the first content up to the closing event, or an error.
     An error before any content commits nothing: another target can still answer.
     """
     flowing = tuple(takewhile(lambda piece: piece.kind is not Kind.CLOSING, pieces))
     decisive = [piece.kind for piece in flowing if piece.kind in (Kind.CONTENT, Kind.ERROR)]
-    return visible(flowing) if decisive[:1] == [Kind.CONTENT] else b""
+    error = [piece.kind for piece in (*flowing, Piece(b"", Kind.ERROR))].index(Kind.ERROR)
+    return visible(flowing[: error + 1]) if decisive[:1] == [Kind.CONTENT] else b""
 
 
 def verdict(pieces: tuple[Piece, ...], rest: bytes, cut: Piece | None, *, clean: bool) -> Outcome:

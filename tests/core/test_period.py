@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.period import FOR_EVER, Period, Span, span_at
+from gateway.core.period import FOR_EVER, Period, Span, iso_moment, span_at
 
 CALENDARS = [Period.DAY, Period.WEEK, Period.MONTH]
 ODD_ZONES = [
@@ -110,3 +110,17 @@ def test_periods_tile_all_time(name: str, period: Period, now_s: float) -> None:
         assert (first - before).days > 1  # its Monday was left out
     if period is Period.MONTH:
         assert (before.year, before.month) != (first.year, first.month)
+
+
+@pytest.mark.parametrize(
+    ("moment_s", "zone", "text"),
+    [
+        (0.0, "UTC", "1970-01-01T00:00:00+00:00"),
+        (1_774_745_999.999, "Europe/Berlin", "2026-03-29T01:59:59+01:00"),
+        (1_774_746_000.0, "Europe/Berlin", "2026-03-29T03:00:00+02:00"),
+        (math.inf, "UTC", None),
+    ],
+)
+def test_moments_are_written_in_the_time_of_a_zone(moment_s: float, zone: str, text: str | None) -> None:
+    """To the second that has begun; what never comes is nothing."""
+    assert iso_moment(moment_s, ZoneInfo(zone)) == text

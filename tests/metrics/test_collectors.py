@@ -1,13 +1,14 @@
 """Collectors: hostile label values stay values, labels are declared, money is printed exactly."""
 
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from aioprometheus.collectors import Registry
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.metrics.collectors import BoundCounter, BoundGauge, BoundHistogram
+from gateway.metrics.collectors import BoundCounter, BoundGauge, BoundHistogram, ReadCounter
 from gateway.metrics.exposition import ReadyTextFormatter
 from tests.metrics.text_format import Exposition, read_exposition
 
@@ -172,3 +173,33 @@ def test_cost_prints_as_a_plain_decimal(nano: int, printed: str) -> None:
     registry = Registry()
     BoundCounter(registry, "cost_usd_total", "Cost.", places=9).labels().inc(nano)
     assert ReadyTextFormatter().marshall(registry).decode().splitlines()[-1] == f"cost_usd_total {printed}"
+
+
+def test_a_dropped_series_is_gone() -> None:
+    """What it told of is no more; a new one of that name begins at 0."""
+    registry = Registry()
+    gauge = BoundGauge(registry, "streams", "Streams.", ("model",))
+    for model in ("a", "b"):
+        gauge.labels(model).set(2)
+    gauge.drop("a")
+    gauge.drop("never there")
+    assert scrape(registry).samples == {("streams", frozenset({("model", "b")})): 2}
+    assert gauge.labels("a").value == 0
+
+
+def test_a_count_that_is_kept_elsewhere_is_read_at_the_scrape() -> None:
+    """By its labels, beside others that are not read; where it begins anew the series stays where it was."""
+    registry = Registry()
+    decisions = ReadCounter(registry, "decisions_total", "Decisions.", ("decision",))
+    counts = {"local": 0, "denied": 5}
+    for decision in counts:
+        decisions.read_from(partial(counts.__getitem__, decision), decision)
+    decisions.labels("allowed").inc(2)
+
+    def shown() -> list[int]:
+        seen = scrape(registry)
+        return [int(seen.value("decisions_total", decision=word)) for word in ("local", "denied", "allowed")]
+
+    assert shown() == [0, 5, 2]
+    counts.update(local=3, denied=1)
+    assert shown() == [3, 5, 2]

@@ -8,11 +8,14 @@ from gateway.metrics.declarations import (
     FALLBACK_REASONS,
     PROVIDER_ERRORS,
     REQUEST_STATUSES,
+    STORE_OPS,
     TRANSITIONS,
     Declarations,
 )
 from gateway.metrics.known import MAX_KNOWN_SERIES, Configured, bind_known_series
 from tests.metrics.text_format import Exposition, read_exposition
+
+BUDGETS = [family.name for family in Declarations(Registry()).budgets]
 
 
 def first_scrape(tenants: int = 2, models: int = 2, providers: int = 2) -> Exposition:
@@ -24,9 +27,13 @@ def first_scrape(tenants: int = 2, models: int = 2, providers: int = 2) -> Expos
 
 
 def test_every_metric_has_a_series_at_zero() -> None:
-    """No panel of a small gateway is empty, and `rate()` sees the first event."""
+    """No panel of a small gateway is empty, and `rate()` sees the first event; budgets appear when they are read."""
     seen = first_scrape()
+    assert set(BUDGETS) < seen.types.keys()
     for name, kind in seen.types.items():
+        if name in BUDGETS:
+            assert not seen.series(name), name
+            continue
         series = seen.series(f"{name}_count" if kind == "histogram" else name)
         assert series, name
     ours = {series: value for series, value in seen.samples.items() if series[0].startswith("aigateway_")}
@@ -82,6 +89,14 @@ def test_only_moves_between_providers_of_one_model_exist() -> None:
     series = read_exposition(metrics.render()[0]).series("aigateway_fallbacks_total")
     assert len(series) == 4 * len(FALLBACK_REASONS)
     assert {(labels["from"], labels["to"]) for labels in series} == {("p", "q"), ("q", "p"), ("q", "r"), ("r", "q")}
+
+
+def test_only_what_a_store_is_asked_exists() -> None:
+    """Each store with its own operations; of those that may be up the one that is always there."""
+    seen = first_scrape()
+    series = seen.series("aigateway_store_seconds_count")
+    assert {(labels["store"], labels["op"]) for labels in series} == set(STORE_OPS)
+    assert seen.series("aigateway_store_up") == [{"store": "database"}]
 
 
 def test_known_series_are_bounded() -> None:

@@ -70,3 +70,46 @@ def test_two_gateways_in_one_process_count_apart() -> None:
     one, two = (Metrics(n, "v", ["t"], ["m"], ["p"]) for n in "ab")
     one.provider("p").stalls.inc()
     assert scrape(two).value("aigateway_stalls_total", provider="p") == 0
+
+
+def test_names_of_another_configuration_are_known_too(metrics: Metrics) -> None:
+    """From 0 on, for what it can route; what was known stays, with its values and its labels."""
+    metrics.route("acme", "openai", "gpt-4o").requests(Outcome.SUCCESS).inc()
+    metrics.route("new", "fresh", "gpt-5").requests(Outcome.SUCCESS).inc()
+    metrics.configure(["new", "acme"], ["gpt-5"], ["fresh"], targets=[("fresh", "gpt-5")])
+    scraped = scrape(metrics)
+    known = {"tenant_id": "new", "provider": "fresh", "model": "gpt-5", "status": "success"}
+    assert scraped.value("aigateway_requests_total", **known) == 0
+    served = {"tenant_id": "acme", "provider": "openai", "model": "gpt-4o", "status": "success"}
+    assert scraped.value("aigateway_requests_total", **served) == 1
+    assert {labels["provider"] for labels in scraped.series("aigateway_circuit_breaker_state")} == {
+        "openai",
+        "demo",
+        "fresh",
+    }
+    pairs = {(labels["provider"], labels["model"]) for labels in scraped.series("aigateway_inter_chunk_seconds_count")}
+    assert ("fresh", "gpt-5") in pairs and ("fresh", "gpt-4o") not in pairs
+    metrics.route("new", "fresh", "gpt-5").requests(Outcome.SUCCESS).inc()
+    assert scrape(metrics).value("aigateway_requests_total", **known) == 1
+    assert [metrics.provider_label(name) for name in ("openai", "fresh", "evil")] == ["openai", "fresh", "other"]
+
+
+def test_tenants_are_known_up_to_a_bound(metrics: Metrics) -> None:
+    """Whoever comes first; those of a configuration that is gone keep their place."""
+    metrics.know_tenants(f"t{n}" for n in range(MAX_TENANT_LABELS))
+    assert [metrics.tenant_label(tenant) for tenant in ("acme", "t0", "t197", "t198")] == [
+        "acme",
+        "t0",
+        "t197",
+        "other",
+    ]
+    metrics.configure(["late"], ["gpt-4o"], ["openai"])
+    assert metrics.tenant_label("late") == "other"
+    assert scrape(metrics).value("aigateway_rate_limit_hits_total", tenant_id="t197") == 0
+
+
+def test_what_is_known_already_costs_nothing(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No series is looked at again."""
+    monkeypatch.setattr("gateway.metrics.registry.bind_known_series", lambda *_: pytest.fail("bound again"))
+    metrics.configure(["beta"], ["llama-*"], ["demo"], targets=[("demo", "gpt-4o")])
+    metrics.know_tenants(["acme"])

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.core.account import Balance
 from gateway.core.period import Period
 from gateway.core.quota import Budget, QuotasUnavailable, Scope
 from gateway.stores.accounts import Accounts
@@ -19,11 +20,11 @@ class Books:
 
     def __init__(self, load_s: float = 60.0) -> None:
         self.now_s = MIDNIGHT_S - 10
-        self.asked: asyncio.Queue[tuple[str, float, asyncio.Future[int | None]]] = asyncio.Queue()
+        self.asked: asyncio.Queue[tuple[str, float, asyncio.Future[Balance | int | None]]] = asyncio.Queue()
         self.accounts = Accounts(lambda: self.now_s, self._spent, load_s)
 
-    async def _spent(self, scope_key: str, start_s: float) -> int | None:
-        answer: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+    async def _spent(self, scope_key: str, start_s: float) -> Balance | int | None:
+        answer: asyncio.Future[Balance | int | None] = asyncio.get_running_loop().create_future()
         self.asked.put_nowait((scope_key, start_s, answer))
         return await answer
 
@@ -158,3 +159,48 @@ async def test_two_windows_of_one_scope_do_not_disturb_each_other() -> None:
     day.held_nanousd = 5
     assert accounts.get(ACME, DAILY, MIDNIGHT_S) is day
     assert accounts.get(ACME, weekly, MIDNIGHT_S) is week
+
+
+async def found(books: Books, balance: Balance, scope: Scope = ACME) -> None:
+    """An account is read back."""
+    waiting = books.load(scope)
+    (await books.asked.get())[2].set_result(balance)
+    await waiting
+
+
+async def test_what_runs_elsewhere_is_held_until_its_cost_is_known() -> None:
+    """Then it is spent; told again, nothing happens."""
+    books = Books()
+    await found(books, Balance(100, {"x": 300, "y": 400}))
+    account = books.accounts.get(ACME, DAILY, books.now_s)
+    assert account is not None
+    assert (account.spent_nanousd, account.held_nanousd) == (100, 700)
+    assert books.accounts.others == {"x", "y"}
+    assert books.accounts.settle_other("x", 50) == []
+    assert books.accounts.settle_other("x", 50) == []
+    assert books.accounts.settle_other("nobody's", 5) == []
+    assert (account.spent_nanousd, account.held_nanousd) == (150, 400)
+    assert books.accounts.others == {"y"}
+
+
+async def test_what_runs_elsewhere_counts_in_every_account_that_found_it() -> None:
+    """Its tenant's and its key's, each with what it had to hold."""
+    books = Books()
+    key = Scope("key/acme/web", "the key `web`", None, DAILY)
+    await found(books, Balance(0, {"x": 300}))
+    await found(books, Balance(5, {"x": 200}), key)
+    books.accounts.settle_other("x", 90)
+    assert (books.spent(), books.spent(key)) == (90, 95)
+    assert not books.accounts.others
+
+
+async def test_a_threshold_is_crossed_by_what_ran_elsewhere() -> None:
+    """Not by its hold, of which most may never be spent."""
+    books = Books()
+    half = Budget(1000, Period.DAY, ZoneInfo("UTC"), (0.5,))
+    waiting = asyncio.create_task(books.accounts.load(ACME, half, books.now_s))
+    (await books.asked.get())[2].set_result(Balance(100, {"x": 900, "y": 0}))
+    await waiting
+    assert books.accounts.settle_other("x", 399) == []
+    (crossing,) = books.accounts.settle_other("y", 1)
+    assert (crossing.scope, crossing.threshold, crossing.funds.spent_nanousd) == (ACME, 0.5, 500)

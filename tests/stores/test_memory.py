@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.account import Balance
 from gateway.core.period import Period
-from gateway.core.quota import LEASE_S, Denied, Grant, Limits, QuotasUnavailable, Scope
+from gateway.core.quota import LEASE_S, RELEASE_HINT_S, Denied, Grant, Limits, QuotasUnavailable, Scope
 from gateway.stores.memory import LocalQuotas
 from tests.stores.local_house import NEW_YEARS_EVE_S, LocalHouse, at_once
 from tests.stores.quota_contract import QuotaContract, admit, ask, budget, in_flight, money, scope
@@ -97,6 +98,41 @@ async def test_nobody_is_admitted_while_it_is_not_known_what_was_spent() -> None
         await quotas.standing(of)
     await admit(quotas, ask(free, of, hold=30))
     assert await money(quotas, of) == (70, 30)
+
+
+async def test_an_exchange_of_a_process_that_died_is_settled_like_any_other() -> None:
+    """It was read back with what it held; somebody finds its row and says what it cost."""
+
+    async def load(scope_key: str, start_s: float) -> Balance:
+        return Balance(10, {"dead": 80})
+
+    quotas = LocalQuotas(lambda: 0.0, lambda: NEW_YEARS_EVE_S, load)
+    of = scope(None, budget(100))
+    denied = await quotas.admit(ask(of, hold=20))
+    assert isinstance(denied, Denied) and denied.retry_after_s == RELEASE_HINT_S
+    assert await money(quotas, of) == (10, 80)
+    assert (await quotas.settle_orphan("acme", "dead", 30)).first
+    assert not (await quotas.settle_orphan("acme", "dead", 30)).first
+    assert await money(quotas, of) == (40, 0)
+    await admit(quotas, ask(of, hold=60))
+
+
+async def test_a_budget_that_is_added_counts_what_runs_here() -> None:
+    """Admitted before there was one, its row has no lease of it; settled, it has cost both what it cost."""
+    found: dict[str, Balance] = {}
+
+    async def load(scope_key: str, start_s: float) -> Balance:
+        return found.get(scope_key, Balance(0, {}))
+
+    quotas = LocalQuotas(lambda: 0.0, lambda: NEW_YEARS_EVE_S, load)
+    of, added = scope(None, budget(100)), scope(None, budget(100))
+    grant = await admit(quotas, ask(of, hold=50))
+    found[added.key] = Balance(0, {grant.exchange_id: 50})
+    other = await admit(quotas, ask(of, added, hold=20))
+    assert await money(quotas, added) == (0, 70)
+    await quotas.settle(grant, 0, 5)
+    await quotas.settle(other, 0, 7)
+    assert (await money(quotas, of), await money(quotas, added)) == ((12, 0), (12, 0))
 
 
 async def test_a_million_scopes_do_not_fill_the_memory(house: LocalHouse) -> None:
