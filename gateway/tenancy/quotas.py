@@ -164,6 +164,20 @@ class Entitlement:
         )
         self._models: dict[str, tuple[Scope, ...]] = {}
 
+    @property
+    def own(self) -> Scope | None:
+        """The tenant's scope; None: nothing limits all its requests together."""
+        return next(iter(self._own), None)
+
+    @property
+    def keys(self) -> tuple[Scope, ...]:
+        """The scopes of those of its keys that have limits or a budget of their own."""
+        return tuple(scopes[-1] for scopes in self._keys.values() if len(scopes) > len(self._own))
+
+    def of_key(self, key_id: str) -> Scope | None:
+        """Return the scope of one of its keys; None: the key has no limits or budget of its own."""
+        return next(iter(self._keys.get(key_id, self._own)[len(self._own) :]), None)
+
     def scopes(self, key_id: str, label: str) -> tuple[Scope, ...]:
         """Return the scopes of a request: tenant, key, model, those of them that limit anything.
 

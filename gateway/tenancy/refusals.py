@@ -69,9 +69,9 @@ def _over_budget(owner: str, denied: Denied) -> str:
         raise ValueError("a refusal for the budget says what the budget is")
     period = "in total" if budget.period is Period.TOTAL else f"per {budget.period}"
     return (
-        f"{owner} may spend {_usd(funds.limit_nanousd)} USD {period} and has spent {_usd(funds.spent_nanousd)} USD, "
-        f"with {_usd(funds.held_nanousd)} USD held for requests in flight. This request may cost up to "
-        f"{_usd(denied.asked)} USD. {_advice(budget, funds, denied)}"
+        f"{owner} may spend {usd(funds.limit_nanousd)} USD {period} and has spent {usd(funds.spent_nanousd)} USD, "
+        f"with {usd(funds.held_nanousd)} USD held for requests in flight. This request may cost up to "
+        f"{usd(denied.asked)} USD. {_advice(budget, funds, denied)}"
     )
 
 
@@ -87,5 +87,6 @@ def _advice(budget: Budget, funds: Funds, denied: Denied) -> str:
     return again or "The budget does not begin again: have it raised."
 
 
-def _usd(nanousd: int) -> str:
+def usd(nanousd: int) -> str:
+    """Write an amount in US dollars, exactly and without needless zeros: ``0.000001``, ``500``."""
     return f"{Decimal(nanousd).scaleb(-9).normalize():f}"

@@ -1,31 +1,45 @@
 """Tenants and their keys: who a secret belongs to and which models they may use."""
 
 import hashlib
+import logging
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from gateway.core.clock import WallClock
 from gateway.core.errors import GatewayError
-from gateway.core.routing import ANY, Identifier, ModelPattern
-from gateway.core.settings import Settings
-from gateway.tenancy.quotas import Entitlement, LimitSettings
+from gateway.core.routing import Identifier
+from gateway.tenancy.drafts import KeyTerms, Moment, TenantDraft
+from gateway.tenancy.roll import UNLIMITED, HeldKey, Key, Roll, Tenant
+
+__all__ = [
+    "KEY_ENTROPY_BYTES",
+    "KEY_PREFIX",
+    "UNLIMITED",
+    "Identity",
+    "Key",
+    "KeySettings",
+    "Tenant",
+    "TenantSettings",
+    "Tenants",
+    "digest_of",
+    "hash_key",
+    "new_key",
+]
 
 KEY_PREFIX = "agw-"
 """Starts every key that :func:`new_key` makes, so that secret scanners can know it."""
 
 KEY_ENTROPY_BYTES = 32
 
-UNLIMITED = Entitlement("")
-"""Of a tenant that nothing is said about."""
-
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _SECRET = re.compile(r"[\x21-\x7e]{1,512}")
+
+log = logging.getLogger("gateway")
 
 
 def _check_hash(value: str) -> str:
@@ -34,84 +48,27 @@ def _check_hash(value: str) -> str:
     return value
 
 
-def _as_moment(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            whole_day = len(value) == len("2027-01-01")
-            value = date.fromisoformat(value) if whole_day else datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError("must be a date or a moment: 2027-01-01 or 2027-01-01T12:00:00+00:00") from None
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time())
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-    if value is None:
-        return None
-    raise ValueError("must be a date or a moment: 2027-01-01 or 2027-01-01T12:00:00+00:00")
-
-
-class KeySettings(Settings):
+class KeySettings(KeyTerms):
     """One key of a tenant; only its hash is kept."""
 
     id: Identifier
     """Name of the key in logs; unique within its tenant."""
     hash: Annotated[str, AfterValidator(_check_hash)] = Field(repr=False)
     """sha256:<64 hex digits> of the whole key, as aigateway keygen prints it."""
-    expires: Annotated[datetime | None, BeforeValidator(_as_moment)] = None
+    expires: Moment = None
     """From this moment on the key is refused; a date is its first instant in UTC."""
-    limits: LimitSettings | None = None
-    """How often and how much at once with this key, within what its tenant may."""
-
-
-class TenantSettings(Settings):
-    """One tenant: somebody whose requests are counted together."""
-
-    id: Identifier
-    """Name in metrics and logs; unique."""
-    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """Name for people."""
-    keys: tuple[KeySettings, ...] = ()
-    """The keys that authenticate it."""
-    models: tuple[ModelPattern, ...] = (ANY,)
-    """Which models it may use: names, or patterns with a * at the end."""
-    limits: LimitSettings | None = None
-    """How often and how much at once, all its keys together."""
-    model_limits: Mapping[ModelPattern, LimitSettings] = Field(default_factory=dict)
-    """The same for single models, by their configured names, or by patterns: then for each model that matches."""
 
     @property
-    def entitlement(self) -> Entitlement:
-        """What it may use, ready to be asked for each request."""
-        keys = {key.id: (key.limits, None) for key in self.keys if key.limits is not None}
-        return Entitlement(self.id, self.limits, keys=keys, models=self.model_limits)
+    def digest(self) -> bytes:
+        """The hash as bytes."""
+        return bytes.fromhex(self.hash.removeprefix("sha256:"))
 
 
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """An authenticated tenant; ``models`` are names and patterns with ``*`` at the end."""
+class TenantSettings(TenantDraft):
+    """One tenant: somebody whose requests are counted together."""
 
-    id: str
-    models: tuple[str, ...] = (ANY,)
-    name: str | None = None
-    entitlement: Entitlement = field(default=UNLIMITED, repr=False, compare=False)
-    _exact: frozenset[str] = field(init=False, repr=False, compare=False)
-    _prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_exact", frozenset(m for m in self.models if not m.endswith(ANY)))
-        object.__setattr__(self, "_prefixes", tuple(m[:-1] for m in self.models if m.endswith(ANY)))
-
-    def may_use(self, model_name: str) -> bool:
-        """Tell whether the allow-list covers a model by the name that was asked for."""
-        return model_name in self._exact or model_name.startswith(self._prefixes)
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key; ``expires`` in Unix seconds, None for never."""
-
-    id: str
-    expires: float | None = None
+    keys: tuple[KeySettings, ...] = ()
+    """The keys that authenticate it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,32 +80,61 @@ class Identity:
 
 
 class Tenants:
-    """Finds the tenant of a secret.
+    """Finds the tenant of a secret, in memory: of the configuration's tenants, then of the database's.
 
-    Secrets are looked up by the digest of the whole, so its time says nothing about the keys that exist.
+    Secrets are looked up by the digest of the whole, so its time says nothing about the keys that exist. Where both
+    sources have a tenant of the same id, or the same secret, the configuration's is the one.
 
     Args:
-        settings: tenants whose ids and hashes are unique.
+        settings: the configuration's tenants; their ids and hashes are unique.
         wall_clock: Unix time, for expiry.
     """
 
     def __init__(self, settings: Iterable[TenantSettings], wall_clock: WallClock) -> None:
         self._wall_clock = wall_clock
-        self._by_digest: dict[bytes, Identity] = {}
-        tenants = []
-        for one in settings:
-            tenant = Tenant(id=one.id, models=one.models, name=one.name, entitlement=one.entitlement)
-            tenants.append(tenant)
-            for key in one.keys:
-                digest = bytes.fromhex(key.hash.removeprefix("sha256:"))
-                expires = key.expires.timestamp() if key.expires else None
-                self._by_digest[digest] = Identity(tenant, Key(key.id, expires))
-        self._tenants = tuple(tenants)
+        self._settings: dict[str, TenantSettings] = {}
+        self._config = Roll()
+        self._database = Roll()
+        self._conflicts: dict[str, str] = {}
+        self.replace_config(settings)
 
     @property
     def all(self) -> tuple[Tenant, ...]:
-        """Every tenant, in the configuration's order."""
-        return self._tenants
+        """Every tenant: in the configuration's order, then the database's."""
+        config = self._config.tenants
+        return (*config.values(), *(one for one in self._database.tenants.values() if one.id not in config))
+
+    @property
+    def config(self) -> Mapping[str, TenantSettings]:
+        """The configuration's tenants by id, in its order."""
+        return self._settings
+
+    @property
+    def conflicts(self) -> Mapping[str, str]:
+        """What is left out of the database's tenants, because the configuration has it too: sentences by tenant."""
+        return self._conflicts
+
+    def replace_config(self, settings: Iterable[TenantSettings]) -> None:
+        """Take in another configuration. A tenant whose settings are equal stays the object that it is."""
+        before, self._settings = self._settings, {one.id: one for one in settings}
+        changed = {
+            tenant_id: self._settings.get(tenant_id)
+            for tenant_id in {**self._settings, **before}
+            if self._settings.get(tenant_id) != before.get(tenant_id)
+        }
+        self._config.change(changed, _held(changed, before))
+        self._config.sort(self._settings)
+        self._tell_conflicts()
+
+    def replace_database(self, tenants: Mapping[str, TenantDraft], keys: Iterable[HeldKey]) -> None:
+        """Take in all that the database has."""
+        self._database = Roll()
+        self.change_database(tenants, keys)
+
+    def change_database(self, tenants: Mapping[str, TenantDraft | None], keys: Iterable[HeldKey]) -> None:
+        """Take in what is new in the database: tenants (None: gone) and keys (without secrets: gone)."""
+        self._database.change(tenants, keys)
+        self._tell_conflicts()
 
     def authenticate(self, secret: str) -> Identity:
         """Return who a secret belongs to.
@@ -161,21 +147,70 @@ class Tenants:
                 "unauthorized",
                 "The API key is malformed: send 1 to 512 printable ASCII characters without spaces.",
             )
-        identity = self._by_digest.get(_digest(secret))
+        identity = self._find(digest_of(secret))
         if identity is None:
             raise GatewayError("unauthorized", "The API key is not known here. Check it, or ask your operator for one.")
         if identity.key.expires is not None and self._wall_clock() >= identity.key.expires:
             raise GatewayError("unauthorized", "The API key has expired. Ask your operator for a new one.")
         return identity
 
+    def _find(self, digest: bytes) -> Identity | None:
+        held = self._config.by_digest.get(digest)
+        if held is not None:
+            return Identity(self._config.tenants[held[0]], held[1])
+        held = self._database.by_digest.get(digest)
+        if held is None or held[0] in self._config.tenants:
+            return None
+        tenant = self._database.tenants.get(held[0])
+        return None if tenant is None else Identity(tenant, held[1])
 
-def _digest(secret: str) -> bytes:
+    def _tell_conflicts(self) -> None:
+        config, database = self._config, self._database
+        found: dict[str, str] = {}
+        for tenant_id in config.tenants.keys() & database.tenants.keys():
+            found[tenant_id] = (
+                f"The database's tenant {tenant_id} is left out: gateway.yaml has a tenant of this id. Rename that, or "
+                "delete this one."
+            )
+        for digest in config.by_digest.keys() & database.by_digest.keys():
+            (its_tenant, its_key), (tenant_id, key) = config.by_digest[digest], database.by_digest[digest]
+            found.setdefault(
+                tenant_id,
+                f"A secret of the database's key {tenant_id}/{key.id} is left out: gateway.yaml has it as "
+                f"{its_tenant}/{its_key.id}. Remove that, or revoke this one.",
+            )
+        for tenant_id, sentence in found.items():
+            if self._conflicts.get(tenant_id) != sentence:
+                log.warning("%s", sentence)
+        self._conflicts = found
+
+
+def _held(changed: Mapping[str, TenantSettings | None], before: Mapping[str, TenantSettings]) -> list[HeldKey]:
+    """Return the keys of changed tenants, with those that are gone."""
+    gone = [
+        HeldKey(tenant_id, key.id, (), key)
+        for tenant_id, now in changed.items()
+        if tenant_id in before
+        for key in before[tenant_id].keys
+        if now is None or key.id not in {one.id for one in now.keys}
+    ]
+    there = [
+        HeldKey(tenant_id, key.id, ((key.digest, key.expires.timestamp() if key.expires else None),), key)
+        for tenant_id, now in changed.items()
+        if now is not None
+        for key in now.keys
+    ]
+    return gone + there
+
+
+def digest_of(secret: str) -> bytes:
+    """Return the SHA-256 of a secret: all that is ever kept of it."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def hash_key(secret: str) -> str:
     """Return what the configuration keeps of a key: ``sha256:`` and the hex digest of the whole key."""
-    return f"sha256:{_digest(secret).hex()}"
+    return f"sha256:{digest_of(secret).hex()}"
 
 
 def new_key(random_bytes: bytes) -> str:

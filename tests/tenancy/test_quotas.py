@@ -138,6 +138,10 @@ def test_a_request_has_the_scopes_that_limit_anything() -> None:
     model = Scope("model/acme/gpt-4o", "the model `gpt-4o` for the tenant `acme`", Limits(concurrent=2))
     assert acme.scopes("web", "gpt-4o") == (own, web, model)
     assert acme.scopes("app", "other") == (own, app)
+    assert acme.own == own
+    assert [acme.of_key(key_id) for key_id in ("web", "app", "idle", "unheard")] == [web, app, None, None]
+    keys_alone = Entitlement("acme", keys={"app": (None, budget(1))})
+    assert (keys_alone.own, keys_alone.of_key("app"), keys_alone.of_key("web")) == (None, app, None)
     assert acme.scopes("idle", "other") == acme.scopes("unheard", "other") == (own,)
     assert Entitlement("free").scopes("any", "gpt-4o") == ()
 

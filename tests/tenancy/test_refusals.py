@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import GatewayError
 from gateway.core.period import FOR_EVER, Period, Span
 from gateway.core.quota import Allowance, Budget, Denied, Funds, Grant, Limit, Limits, Scope
-from gateway.tenancy.refusals import duration, rate_limit_headers, refusal
+from gateway.tenancy.refusals import duration, rate_limit_headers, refusal, usd
 
 BERLIN = ZoneInfo("Europe/Berlin")
 USD = 10**9
@@ -190,3 +190,19 @@ def test_a_refusal_for_money_without_figures_is_a_mistake() -> None:
     """Of the program, not of the client."""
     with pytest.raises(ValueError, match="says what the budget is"):
         refusal(Denied(Limit.BUDGET, Scope("tenant/a", "the tenant `a`"), 1, None))
+
+
+@pytest.mark.parametrize(
+    ("nanousd", "text"),
+    [
+        (0, "0"),
+        (1, "0.000000001"),
+        (10**9, "1"),
+        (500 * 10**9, "500"),
+        (1_228_800, "0.0012288"),
+        (10**27 + 1, "1" + "0" * 18 + ".000000001"),
+    ],
+)
+def test_amounts_are_written_exactly(nanousd: int, text: str) -> None:
+    """Without needless zeros, and never as a power of ten."""
+    assert usd(nanousd) == text

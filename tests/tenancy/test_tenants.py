@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway.core.errors import GatewayError
-from gateway.tenancy.tenants import KeySettings, Tenant, Tenants, TenantSettings, hash_key, new_key
+from gateway.tenancy.drafts import KeyTerms, TenantDraft
+from gateway.tenancy.roll import HeldKey
+from gateway.tenancy.tenants import KeySettings, Tenant, Tenants, TenantSettings, digest_of, hash_key, new_key
 
 NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
 
@@ -160,3 +162,93 @@ def test_a_hash_is_in_no_representation() -> None:
     """Settings that reach a log show no hash."""
     settings = TenantSettings(id="t", keys=(KeySettings(id="k", hash=hash_key("agw-x")),))
     assert hash_key("agw-x") not in repr(settings)
+
+
+def configured(tenant_id: str, name: str | None = None, **secrets: str) -> TenantSettings:
+    keys = [{"id": key_id, "hash": hash_key(secret)} for key_id, secret in secrets.items()]
+    return TenantSettings.model_validate({"id": tenant_id, "name": name, "keys": keys})
+
+
+def stored(tenant_id: str, key_id: str, secret: str) -> HeldKey:
+    """A key of the database."""
+    return HeldKey(tenant_id, key_id, ((digest_of(secret), None),), KeyTerms())
+
+
+def opens(known: Tenants, secret: str) -> str | None:
+    """Whose a secret is: ``tenant/key``, or nobody's."""
+    try:
+        identity = known.authenticate(secret)
+    except GatewayError:
+        return None
+    return f"{identity.tenant.id}/{identity.key.id}"
+
+
+def test_another_configuration_takes_the_place_of_the_first() -> None:
+    """Tenants and keys come, change and go; who asked before keeps what they had."""
+    known = Tenants([configured("a", k="1", l="2"), configured("b", k="3")], Calendar(0))
+    running = known.authenticate("1")
+    known.replace_config([configured("c", k="4"), configured("a", "new", k="1", m="3")])
+    assert [opens(known, secret) for secret in "1234"] == ["a/k", None, "a/m", "c/k"]
+    assert [one.id for one in known.all] == ["c", "a"]
+    assert (running.tenant.name, known.authenticate("1").tenant.name) == (None, "new")
+    known.replace_config([])
+    assert [opens(known, secret) for secret in "1234"] == [None] * 4
+    assert known.all == ()
+
+
+def test_a_tenant_that_does_not_change_stays_the_object_that_it_is() -> None:
+    """With all that its entitlement remembers, wherever it stands in the file."""
+    known = Tenants([configured("a", k="1"), configured("b", k="2")], Calendar(0))
+    a, b = known.all
+    known.replace_config([configured("b", "new", k="2"), configured("a", k="1")])
+    after = {one.id: one for one in known.all}
+    assert list(after) == ["b", "a"] and after["a"] is a and after["b"] is not b
+
+
+def test_tenants_of_the_database_stand_behind_those_of_the_configuration() -> None:
+    """Each source is replaced by itself."""
+    known = Tenants([configured("z", k="1")], Calendar(0))
+    known.replace_database({"a": TenantDraft(id="a")}, [stored("a", "k", "2")])
+    assert [one.id for one in known.all] == ["z", "a"]
+    known.replace_config([configured("y", k="3")])
+    assert [opens(known, secret) for secret in "123"] == [None, "a/k", "y/k"]
+    known.replace_database({"b": TenantDraft(id="b")}, [stored("b", "k", "4")])
+    assert [opens(known, secret) for secret in "1234"] == [None, None, "y/k", "b/k"]
+
+
+@pytest.mark.parametrize("config_first", [True, False])
+def test_of_two_tenants_with_one_id_the_configurations_is_the_one(
+    config_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whichever came first; the other is back when that goes, and one warning tells of it."""
+    known = Tenants([configured("a", k="1")] if config_first else [], Calendar(0))
+    known.replace_database({"a": TenantDraft(id="a", name="stored")}, [stored("a", "l", "2")])
+    if not config_first:
+        assert opens(known, "2") == "a/l"
+        known.replace_config([configured("a", k="1")])
+    assert [opens(known, secret) for secret in "12"] == ["a/k", None]
+    assert [one.name for one in known.all] == [None]
+    known.change_database({"b": TenantDraft(id="b")}, [])
+    assert list(known.conflicts) == ["a"] and caplog.text.count("gateway.yaml has a tenant of this id") == 1
+    known.replace_config([])
+    assert [opens(known, secret) for secret in "12"] == [None, "a/l"]
+    assert (known.conflicts, [one.name for one in known.all]) == ({}, ["stored", None])
+
+
+def test_of_two_keys_with_one_secret_the_configurations_is_the_one(caplog: pytest.LogCaptureFixture) -> None:
+    """The other keys of that tenant go on."""
+    known = Tenants([configured("a", k="1")], Calendar(0))
+    known.replace_database({"b": TenantDraft(id="b")}, [stored("b", "same", "1"), stored("b", "own", "2")])
+    assert [opens(known, secret) for secret in "12"] == ["a/k", "b/own"]
+    sentence = "A secret of the database's key b/same is left out: gateway.yaml has it as a/k."
+    assert known.conflicts == {"b": f"{sentence} Remove that, or revoke this one."}
+    assert caplog.text.count(sentence) == 1
+
+
+def test_a_key_without_its_tenant_opens_nothing() -> None:
+    """Its settings could not be read, perhaps."""
+    known = Tenants([], Calendar(0))
+    known.change_database({}, [stored("a", "k", "1")])
+    assert opens(known, "1") is None
+    known.change_database({"a": TenantDraft(id="a")}, [])
+    assert opens(known, "1") == "a/k"
