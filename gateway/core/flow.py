@@ -129,12 +129,14 @@ class EventFlow:
         self._scanned = 0
         self._sent = 0
 
-    def count(self, events: int, size: int) -> None:
+    def count(self, events: int, size: int) -> int:
         """Plain events passed without a look: so many, of so many bytes. Their text is what the last event's
-        envelope leaves of them.
+        envelope leaves of them: so many bytes are returned.
         """
+        text_bytes = max(0, size - events * self._envelope_bytes)
         self.events += events
-        self.text_bytes += max(0, size - events * self._envelope_bytes)
+        self.text_bytes += text_bytes
+        return text_bytes
 
     @property
     def at_boundary(self) -> bool:
@@ -176,8 +178,10 @@ class EventFlow:
         """Decide about the event at pending[start:end]; return what of it goes on now."""
         event = bytes(memoryview(self._pending)[start:end])
         sent, self._sent = self._sent, 0
+        failed = self.error and self.phase is Phase.FLOWING
         kind = self.reader.see(parse_event(event))
-        if kind is Kind.HIDDEN and not sent:
+        # what stands behind an error event would go on or not as the reads happen to fall
+        if failed or (kind is Kind.HIDDEN and not sent):
             return b""
         if kind is Kind.ERROR:
             self._failed()

@@ -22,6 +22,7 @@ from gateway.splice.upstream import (
     destination,
     pool_counts,
     send,
+    unread,
     warm,
 )
 
@@ -41,5 +42,6 @@ __all__ = [
     "pool_counts",
     "self_check",
     "send",
+    "unread",
     "warm",
 ]

@@ -5,7 +5,6 @@ import fcntl
 import struct
 import termios
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -192,4 +191,9 @@ def _has_unread(transport: asyncio.BaseTransport) -> bool:
 
 def connection_factory(server: web.Server, on_bad_request: Any) -> Any:
     """A protocol factory for `loop.create_server` in the place of aiohttp's own."""
-    return partial(DownstreamConnection, server, on_bad_request=on_bad_request, loop=server._loop, **server._kwargs)
+
+    def connect() -> DownstreamConnection:
+        # looked up for each connection: the options may have changed since the last one
+        return DownstreamConnection(server, on_bad_request=on_bad_request, loop=server._loop, **server._kwargs)
+
+    return connect

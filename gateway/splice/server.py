@@ -35,11 +35,17 @@ class DownstreamServer(web.Server):
     """
 
     def __init__(self, handler: Handler, *, max_body_bytes: int, **options: Any) -> None:
-        make_request: Any = partial(DownstreamRequest, loop=asyncio.get_running_loop(), client_max_size=max_body_bytes)
-        super().__init__(handler, request_factory=make_request, handler_cancellation=True, access_log=None, **options)
+        super().__init__(handler, handler_cancellation=True, access_log=None, **options)
+        self.configure(max_body_bytes)
         self.draining = False
         self._linger_s: float | None = None
         self._emptied: asyncio.Future[None] | None = None
+
+    def configure(self, max_body_bytes: int, **options: Any) -> None:
+        """Treat connections that come from now on so; arguments are those of the constructor."""
+        make_request: Any = partial(DownstreamRequest, loop=self._loop, client_max_size=max_body_bytes)
+        self.request_factory = make_request
+        self._kwargs.update(options)
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)

@@ -241,6 +241,12 @@ def decline(response: SplicedResponse) -> None:
             protocol.transport.resume_reading()
 
 
+def unread(body: aiohttp.StreamReader) -> bytes:
+    """What came of a body before it broke, and nobody has read: aiohttp's reader then raises and keeps it."""
+    read = getattr(body, "_read_nowait", None)
+    return bytes(read(-1)) if read is not None else b""
+
+
 class SplicingConnector(TCPConnector):
     """aiohttp's connector, making connections that can be spliced."""
 

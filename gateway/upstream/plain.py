@@ -8,6 +8,7 @@ import asyncio
 
 import aiohttp
 
+from gateway import splice
 from gateway.core.clock import Clock
 from gateway.core.flow import EventFlow, EventTooLarge, Phase
 from gateway.core.outcome import Outcome
@@ -34,18 +35,19 @@ class PlainStream(UpstreamStream):
 
     async def _read(self) -> bytes:
         """Take one read into the flow; return what may go downstream and set the outcome once it is certain."""
-        data = out = b""
-        clean = True
+        out, clean = b"", True
         try:
             data = await self._response.content.readany()
             if self.flow.phase is not Phase.HELD:
                 self.gaps.observe(self._clock() - self.last_at)
             self.last_at = self._clock()
-            out = self.flow.feed(data)
+        except (aiohttp.ClientError, OSError, RuntimeError):
+            # RuntimeError says that the connection was closed while nobody read.
+            clean, data = False, splice.unread(self._response.content)
+        try:
+            out = self._feed(data)
         except EventTooLarge:
             self.fail(Outcome.PROVIDER_ERROR)
-        except (aiohttp.ClientError, OSError):
-            clean = False
         if self.outcome is None or self.outcome is Outcome.SUCCESS:
             if not data:
                 self._body_over = True
@@ -65,7 +67,12 @@ class PlainStream(UpstreamStream):
 
     async def ended(self) -> Outcome:
         while self.outcome is None:
-            await self._pass_on(await self._read())
+            if self._owing:
+                await self._top_up()
+            else:
+                await self._pass_on(await self._read())
+                if self._room < 0:
+                    self._weigh()
         return self.outcome
 
     async def finish(self) -> None:
@@ -77,13 +84,11 @@ class PlainStream(UpstreamStream):
         except TimeoutError:
             self.abort()
         await self._pass_on(self.flow.release())
-        if self._allowance is None:
+        if not self._detached:
             await self._sink.end()
 
     async def _pass_on(self, payload: bytes) -> None:
-        if self._allowance is not None:
-            self._spend()
-        elif payload:
+        if payload and not self._detached:
             self._throttled = True
             try:
                 await self._within_write_timeout(self._sink.send(payload))
@@ -93,7 +98,13 @@ class PlainStream(UpstreamStream):
     def _let_client_go(self) -> None:
         """Nothing to undo: who waits for the client reads nothing meanwhile."""
 
-    def abort(self) -> None:
+    def _fold(self) -> None:
+        """Nothing to do: the flow counts all."""
+
+    def _hold_back(self) -> None:
+        """Nothing to do: who waits for more reads nothing meanwhile."""
+
+    def _break_off(self) -> None:
         self._body_over = True
         if not self._response.closed:
             self._response.close()

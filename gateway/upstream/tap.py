@@ -4,7 +4,7 @@ While plain content flows, one read costs: compare the event with what all event
 where they differ, count a few markers), write, note the time. Nothing is parsed, copied, awaited, logged or counted
 in a metric. Anything else (a split chunk, a finish reason, a usage figure, an error, the end) takes the slow path
 through :class:`ChunkDecoder` and :class:`EventFlow` and is framed again, so downstream always stands at a chunk
-boundary.
+boundary. Long because what belongs to one chunk stands together.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Protocol
 
+from gateway.core.allowance import EVENT_WEIGHT
 from gateway.core.clock import Clock
 from gateway.core.flow import EventFlow, EventTooLarge, Phase
 from gateway.core.framing import LAST_CHUNK, ChunkDecoder, FramingError, chunk, chunk_size, is_whole_events
@@ -66,7 +67,7 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         "_prefix",
         "_splice",
         "_suffix",
-        "_text",
+        "_weight",
         "_write",
     )
 
@@ -81,7 +82,7 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         self._write: Callable[[bytes], None] = _discard
         # What one read touches lies together here; the flow gets the sums when somebody asks.
         self._bounds, self._counts = gaps.bounds, gaps.counts
-        self._events = self._text = 0
+        self._events = self._weight = 0
         self._prefix, self._suffix, self._before, self._behind = b"", UNLEARNED, 2, 1
         self._lessons = MAX_LESSONS
         splice.start(self)
@@ -89,18 +90,18 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
     def data_received(self, data: bytes) -> None:
         if self._open:
             try:
-                end = data.find(b"\r\n", 1, 20)
-                start, stop = end + self._before, len(data) - self._behind
+                end, size = data.find(b"\r\n", 1, 20), len(data)
+                start, stop = end + self._before, size - self._behind
                 if (
                     data.endswith(self._suffix)
                     and data.startswith(self._prefix, end + 2)
                     and data.find(b'"', start, stop) < 0
                     and data.find(b"\n", start, stop) < 0
                     and data.find(b"\r", start, stop) < 0
-                    and chunk_size(data[:end]) == len(data) - end - 4
+                    and chunk_size(data[:end]) == size - end - 4
                 ):
                     self._events += 1
-                    self._text += stop - start
+                    self._weight += stop - start + 4
                 elif not self._is_plain(data, end):
                     self._look(data)
                     return
@@ -110,8 +111,12 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
                 self.last_at = now
                 self._counts[bisect_left(self._bounds, gap)] += 1
                 self.gaps.sum += gap
+                if self._weight > self._room:
+                    self._weigh()
             except FramingError:
                 self._look(data)  # it finds the same fault and knows what to do with it
+            except RuntimeError as trouble:
+                self._forget_client(trouble)
         else:
             self._look(data)
 
@@ -131,7 +136,8 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         events = self.flow.reader.plain_events(data)
         if events:
             # What frames the chunks behind the first is no event's.
-            self.flow.count(events, size if is_one else size - (events - 1) * (end + 4))
+            text_bytes = self.flow.count(events, size if is_one else size - (events - 1) * (end + 4))
+            self._room -= EVENT_WEIGHT * events + text_bytes
         if events == 1 and is_one and self._lessons:
             self._lessons -= 1
             span = self.flow.reader.text_span(data)
@@ -140,20 +146,11 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
                 self._before, self._behind = len(self._prefix) + 2, len(self._suffix)
         return events > 0
 
-    @property
-    def events(self) -> int:
-        self._fold()
-        return self.flow.events
-
-    @property
-    def text_bytes(self) -> int:
-        self._fold()
-        return self.flow.text_bytes
-
     def _fold(self) -> None:
         self.flow.events += self._events
-        self.flow.text_bytes += self._text
-        self._events = self._text = 0
+        self.flow.text_bytes += self._weight - EVENT_WEIGHT * self._events
+        self._room -= self._weight
+        self._events = self._weight = 0
 
     def _look(self, data: bytes) -> None:
         """Take bytes that may be anything."""
@@ -164,7 +161,7 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
             self.gaps.observe(now - self.last_at)
         self.last_at = now
         try:
-            out = self.flow.feed(self._decoder.feed(data))
+            out = self._feed(self._decoder.feed(data))
         except (FramingError, EventTooLarge):
             self.fail(Outcome.PROVIDER_ERROR)
             return
@@ -174,10 +171,12 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
             self._body_ended()
         self._judge(clean=True)
         self._open = self._begun and self.flow.open and self._decoder.at_boundary
+        if self._weight > self._room:
+            self._weigh()
 
     def _deliver(self, payload: bytes, now: float) -> None:
         if self._begun:
-            self._write(chunk(payload))
+            self._send(chunk(payload))
             return
         self._ready += payload
         if self.first_at is None:
@@ -221,11 +220,10 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         self._connection.on_congested = self._throttle
         self._write = sink.transport.write
         self._begun = True
-        if self._ours:
-            # Paused where much was ready, which may have been taken meanwhile; the client may pause it again at once.
-            self._splice.resume_reading()
+        # Paused where much was ready, which may have been taken meanwhile; the client may pause it again at once.
+        self._read_on()
         if self._ready:
-            self._write(chunk(self.take()))
+            self._send(chunk(self.take()))
         if self._connection.congested:
             self._throttle()
         self._open = self.outcome is None and self.flow.open and self._decoder.at_boundary
@@ -237,35 +235,42 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
             self._splice.pause_reading()
             self._wake()
 
+    def _hold_back(self) -> None:
+        if self._ours:
+            self._splice.pause_reading()
+
+    def _read_on(self) -> None:
+        """Read, unless something else holds it back."""
+        if self._ours and not (self._throttled or self._owing):
+            self._splice.resume_reading()
+
     async def ended(self) -> Outcome:
         while True:
             if self._throttled and self._connection is not None:
                 await self._within_write_timeout(self._connection.drained())
                 self._throttled = False
-                if self._ours:
-                    self._splice.resume_reading()
+                self._read_on()
             elif self.outcome is not None:
                 return self.outcome
+            elif self._owing:
+                await self._top_up()
+                self._read_on()
             else:
                 await self._woken()
 
     def _let_client_go(self) -> None:
         if self._connection is not None:
             self._connection.on_congested, self._connection = None, None
-        if self._throttled:
-            # The silence was the client's.
-            self._throttled, self.last_at = False, self._clock()
         self._ready.clear()
-        self._write = self._spend
+        self._write = _discard
         self._begun = True
-        if self._ours:
-            self._splice.resume_reading()
+        self._read_on()
 
     async def finish(self) -> None:
         last = chunk(self.flow.release())
         if self._ours:
             if last:
-                self._write(last)
+                self._send(last)
                 last = b""
             try:
                 async with asyncio.timeout(END_GRACE_S):
@@ -274,16 +279,26 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
             except TimeoutError:
                 self.abort()
             last = chunk(self.flow.release())
-        self._write(last + LAST_CHUNK)
+        self._send(last + LAST_CHUNK)
 
-    def abort(self) -> None:
+    def _send(self, data: bytes) -> None:
+        try:
+            self._write(data)
+        except RuntimeError as trouble:
+            self._forget_client(trouble)
+
+    def _forget_client(self, trouble: RuntimeError) -> None:
+        """uvloop writes to no transport that is closed, and tells its protocol only a moment later that it is."""
+        transport = self._connection.transport if self._connection is not None else None
+        if transport is not None and not transport.is_closing():
+            raise trouble
+        self._write = _discard
+
+    def _break_off(self) -> None:
         self._open = False
         if self._connection is not None:
             # The connection outlives the stream; without this each would keep the other.
             self._connection.on_congested, self._connection = None, None
-        if self._allowance is not None:
-            # The stream would keep itself.
-            self._write = _discard
         if self._ours:
             self._ours = False
             self._splice.abort()

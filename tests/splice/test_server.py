@@ -228,3 +228,20 @@ async def test_abort_ends_all(site: Site) -> None:
         assert await site.server.emptied(ENOUGH_S)
         with pytest.raises((EndedEarly, ConnectionResetError)):
             await client.answer()
+
+
+async def test_other_options_are_for_new_connections() -> None:
+    """How large a body may be, and how long a connection may be idle; those that stand keep what they began with."""
+    async with _listening(keepalive_timeout=1000) as site:
+        async with await RawClient.connect(site.url) as before:
+            await before.send(request_wire("GET", "/whole", ("Host", "x")))
+            await before.answer()
+            site.server.configure(16, keepalive_timeout=2000)
+            async with await RawClient.connect(site.url) as after:
+                await after.send(request_wire("GET", "/whole", ("Host", "x")))
+                await after.answer()
+                connections: list[Any] = list(site.server.connections)
+                told = {
+                    (one._keepalive_timeout, one._request_factory.keywords["client_max_size"]) for one in connections
+                }
+        assert told == {(1000, 1024), (2000, 16)}

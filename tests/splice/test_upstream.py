@@ -1,12 +1,13 @@
 """Upstream connections: bodies that are taken over, given back or declined, and bytes that nobody asked for."""
 
 import asyncio
+from typing import cast
 
 import aiohttp
 import pytest
 from yarl import URL
 
-from gateway.splice import SplicingConnector, claim, decline, destination, pool_counts, send, warm
+from gateway.splice import SplicingConnector, claim, decline, destination, pool_counts, send, unread, warm
 from gateway.splice.upstream import HEAD_LIMIT_BYTES, SURPLUS_LIMIT_BYTES, StaleConnection
 from tests.provider_answers import openai_stream, unary
 from tests.raw_connection import read_boundary
@@ -205,6 +206,21 @@ async def test_a_body_that_is_declined(upstream: ScriptedUpstream, ask: Ask) -> 
         assert await response.read() == payload
         assert claim(response) is None
     assert upstream.accepted_connections == 1
+
+
+async def test_what_nobody_had_read_when_it_broke(upstream: ScriptedUpstream) -> None:
+    """aiohttp's reader raises, and keeps what had come: it is not lost. A reader of another make has nothing."""
+    script: list[Step] = [head(200, JSON, CHUNKED), chunk(b"some"), chunk(b"more"), reset()]
+    upstream.always(script)
+    async with aiohttp.ClientSession() as session, session.post(upstream.url) as response:
+        reading = response.content
+        while reading.exception() is None:
+            await read_boundary()
+        with pytest.raises(aiohttp.ClientError):
+            await reading.readany()
+        assert unread(reading) == b"somemore"
+        assert unread(reading) == b""
+    assert unread(cast(aiohttp.StreamReader, object())) == b""
 
 
 async def test_warming_and_counting(upstream: ScriptedUpstream, session: aiohttp.ClientSession) -> None:

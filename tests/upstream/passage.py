@@ -13,17 +13,19 @@ from gateway.upstream.tap import MAX_LESSONS, RawSink, TappedStream
 
 
 class Ended:
-    """An upstream connection that is only told when the stream is done with it."""
+    """An upstream connection that is only told when the stream is done with it, and whether it is read."""
 
     def __init__(self) -> None:
-        self.over = False
+        self.over = self.paused = False
 
     def start(self, protocol: object) -> None:
         """Nothing to start: the test calls ``data_received`` itself."""
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.paused = True
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        self.paused = False
 
     def give_back(self) -> None:
         self.over = True

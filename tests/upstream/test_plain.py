@@ -116,6 +116,7 @@ async def test_reads_of_any_size(size: int) -> None:
         ([WORD], Outcome.TRUNCATED),
         ([WORD, aiohttp.ClientPayloadError()], Outcome.TRUNCATED),
         ([WORD, ConnectionResetError()], Outcome.TRUNCATED),
+        ([WORD, RuntimeError("Connection closed.")], Outcome.TRUNCATED),
         ([WORD, sse({"error": {"message": "x"}})], Outcome.STREAM_ERROR),
         ([WORD, b"data: " + b"x" * 9_000_000], Outcome.PROVIDER_ERROR),
         ([BODY, ConnectionResetError()], Outcome.SUCCESS),

@@ -214,3 +214,44 @@ async def test_nothing_keeps_itself(ended: bool) -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+class Closing(HandClient):
+    """A client whose transport is closed or not, and refuses to be written to, as uvloop's does."""
+
+    def __init__(self, *, closed: bool) -> None:
+        super().__init__()
+        self.closed = closed
+        self.refuses = False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes) -> None:
+        if self.refuses:
+            raise RuntimeError("the handler is closed")
+        super().write(data)
+
+
+@pytest.mark.parametrize("read", [WORD, WORD[:-3], WORD + ENDING], ids=["learned", "split", "ending"])
+async def test_a_client_that_is_gone_before_anybody_was_told(read: bytes) -> None:
+    """What comes in that moment is counted and goes nowhere; the stream goes on, and can be read on without it."""
+    client, stream = Closing(closed=True), tapped(HandSplice(), HandClock())
+    stream.data_received(WORD)
+    stream.begin(client)
+    stream.data_received(WORD)
+    client.refuses = True
+    stream.data_received(read)
+    stream.data_received(WORD + ENDING if read == WORD else WORD[-3:] if read != WORD + ENDING else b"")
+    assert stream.events >= 3
+    assert stream.outcome in (None, Outcome.SUCCESS)
+
+
+def test_another_mistake_is_not_taken_for_that() -> None:
+    """A transport that is open and refuses is a fault of ours."""
+    client, stream = Closing(closed=False), tapped(HandSplice(), HandClock())
+    stream.data_received(WORD)
+    stream.begin(client)
+    client.refuses = True
+    with pytest.raises(RuntimeError, match="handler is closed"):
+        stream.data_received(WORD)
