@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from gateway import app, systemd
-from gateway.config import DEMO_KEY, Config, ConfigError, Mistake, demo, load
+from gateway.config import DEMO_KEY, Config, ConfigError, Mistake, demo
 from gateway.handover import Predecessor, Succession, predecessor
+from gateway.reloading import ConfigSource
 from gateway.signals import Signals, serve_until_told
 from gateway.simulator import ANTHROPIC_MODELS, OPENAI_MODELS, Simulator
 from gateway.simulator import start as start_simulator
@@ -74,28 +75,33 @@ async def serve(file: Path | None, host: str | None, port: int | None, environ: 
     """
     # whoever reads the greeting may send a signal at once
     signals = Signals()
+    _raise_descriptor_limit()
     origin = Origin.of_this_process(environ)
     path = _config_file(file, environ)
     if path is not None:
-        return await _run(load(path, environ), host, port, origin, signals, is_demo=False)
+        source = ConfigSource(path, environ, _check_pools, _set_log_level)
+        return await _run(source.read(), source, host, port, origin, signals)
     simulator = await start_simulator()
     try:
-        return await _run(_built_in(environ, simulator), host, port, origin, signals, is_demo=True)
+        source = ConfigSource(None, environ, _check_pools, _set_log_level)
+        return await _run(_built_in(environ, simulator), source, host, port, origin, signals)
     finally:
         await simulator.close()
 
 
 async def _run(
-    config: Config, host: str | None, port: int | None, origin: Origin, signals: Signals, *, is_demo: bool
+    config: Config, source: ConfigSource, host: str | None, port: int | None, origin: Origin, signals: Signals
 ) -> int:
+    is_demo = source.path is None
     logging.basicConfig(
         level=config.server.log_level.upper(),
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(message)s",
     )
-    _raise_descriptor_limit(config)
     local_only = frozenset({"demo"}) if is_demo else frozenset[str]()
-    gateway = await app.start(config, host=host, port=port, local_only=local_only, sockets=origin.sockets)
+    gateway = await app.start(
+        config, host=host, port=port, local_only=local_only, source=source, sockets=origin.sockets
+    )
     _greet(gateway, is_demo)
     origin.say_ready()
     _tune_gc()
@@ -148,15 +154,20 @@ def _local_key() -> str:
     return key
 
 
-def _raise_descriptor_limit(config: Config) -> None:
-    """Allow as many open files as the system lets us; refuse pools that could never be filled.
-
-    Raises:
-        ConfigError: a pool that the file sets is larger than that.
-    """
+def _raise_descriptor_limit() -> None:
+    """Allow as many open files as the system lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _check_pools(config: Config) -> None:
+    """Refuse pools that could never be filled.
+
+    Raises:
+        ConfigError: a pool that the file sets is larger than the open files that this process may have.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         return
     # Each stream takes two descriptors: the client's and the provider's.
@@ -172,6 +183,11 @@ def _raise_descriptor_limit(config: Config) -> None:
     ]
     if mistakes:
         raise ConfigError(config.source, mistakes)
+
+
+def _set_log_level(config: Config) -> None:
+    """Log as another configuration says."""
+    logging.getLogger().setLevel(config.server.log_level.upper())
 
 
 def _tune_gc() -> None:

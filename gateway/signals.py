@@ -1,4 +1,7 @@
-"""What a running gateway is told from outside: SIGTERM and SIGINT stop it, SIGUSR2 has another process replace it."""
+"""What a running gateway is told from outside.
+
+SIGTERM and SIGINT stop it, SIGUSR2 has another process replace it, SIGHUP has it read its configuration again.
+"""
 
 import asyncio
 import logging
@@ -18,14 +21,17 @@ class Signals:
         stop: SIGTERM or SIGINT: drain.
         again: and once more: stop at once.
         succeed: SIGUSR2: start a successor. Whoever has tried in vain clears it.
+        reload: SIGHUP: read the configuration again. Whoever does it clears it first.
     """
 
     def __init__(self) -> None:
         self.stop, self.again, self.succeed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.reload = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGUSR2, self._succeed)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _stop(self) -> None:
         (self.again if self.stop.is_set() else self.stop).set()
@@ -38,6 +44,12 @@ class Signals:
         else:
             self.succeed.set()
 
+    def _reload(self) -> None:
+        if self.stop.is_set():
+            log.warning("SIGHUP is ignored: this process is stopping")
+        else:
+            self.reload.set()
+
 
 async def serve_until_told(
     gateway: Gateway, signals: Signals, succession: Succession, notify: Callable[[str], None]
@@ -48,9 +60,11 @@ async def serve_until_told(
         notify: tells the service manager a state of sd_notify(3).
     """
     stopping = asyncio.create_task(signals.stop.wait())
+    reloading = asyncio.create_task(_reload(gateway, signals))
     succeeding = asyncio.create_task(_successor(gateway, signals, succession))
     await asyncio.wait({stopping, succeeding}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    reloading.cancel()
     if succeeding.done():
         log.info("process %d has taken over", succeeding.result())
         notify(f"MAINPID={succeeding.result()}")
@@ -73,6 +87,14 @@ async def _successor(gateway: Gateway, signals: Signals, succession: Succession)
         except NoSuccessor as failure:
             log.error("nobody has taken over, this process goes on: %s", failure)  # noqa: TRY400 (not our failure)
         signals.succeed.clear()
+
+
+async def _reload(gateway: Gateway, signals: Signals) -> None:
+    """Read the configuration again whenever that is asked for; what comes meanwhile asks for it once more."""
+    while True:
+        await signals.reload.wait()
+        signals.reload.clear()
+        await gateway.reloading.again()
 
 
 async def _drain(gateway: Gateway, signals: Signals, *, handed_over: bool) -> bool:

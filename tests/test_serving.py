@@ -139,7 +139,8 @@ def test_descriptor_limit_is_raised(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         limit = (soft, hard)
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: limit)
         monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
-        serving._raise_descriptor_limit(config)
+        serving._raise_descriptor_limit()
+        serving._check_pools(config)
         assert raised == expected
 
 

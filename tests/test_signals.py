@@ -26,11 +26,18 @@ class HandGateway:
         self.server = ServerSettings()
         self.descriptors = HANDED
         self.told: list[str] = []
+        self.reloading = self
+        self.reread: asyncio.Queue[None] = asyncio.Queue()
+        self.reloads = 0
         self.drained = asyncio.Event()
 
     async def drain(self, *, handed_over: bool) -> None:
         self.told.append("drain, handed over" if handed_over else "drain")
         await self.drained.wait()
+
+    async def again(self) -> None:
+        self.reloads += 1
+        await self.reread.get()
 
     async def close(self) -> None:
         self.told.append("close")
@@ -80,6 +87,12 @@ class Life:
         while self.succession.asked < count:
             await read_boundary()
         assert self.succession.asked == count
+
+    async def rereads(self, count: int) -> None:
+        """Waits until the configuration has been asked for so many times."""
+        while self.gateway.reloads < count:
+            await read_boundary()
+        assert self.gateway.reloads == count
 
     async def ends(self) -> None:
         self.gateway.drained.set()
@@ -210,3 +223,33 @@ async def test_drain_that_fails_is_not_silent(life: Life, monkeypatch: pytest.Mo
     send(signal.SIGTERM)
     with pytest.raises(OSError, match="no"):
         await life.serving
+
+
+async def test_hangup_reads_the_configuration_again(life: Life) -> None:
+    """As often as it comes; what comes while the file is read asks for one more reading, however often."""
+    send(signal.SIGHUP)
+    await life.rereads(1)
+    for _ in range(3):
+        send(signal.SIGHUP)
+        await read_boundary()
+    await life.rereads(1)
+    life.gateway.reread.put_nowait(None)
+    await life.rereads(2)
+    life.gateway.reread.put_nowait(None)
+    send(signal.SIGHUP)
+    await life.rereads(3)
+    await life.tells()
+    send(signal.SIGTERM)
+    await life.ends()
+
+
+async def test_stopping_process_reads_nothing_again(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    """It would be for nobody; and a reading that is under way does not hold the stop up."""
+    send(signal.SIGHUP)
+    await life.rereads(1)
+    send(signal.SIGTERM)
+    await life.tells("drain")
+    send(signal.SIGHUP)
+    await logged(caplog, "SIGHUP is ignored: this process is stopping")
+    await life.ends()
+    await life.rereads(1)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from gateway.admin.settings import AdminSettings
 from gateway.config.crosscheck import Whole, cross_check
 from gateway.config.document import Document, read_document
 from gateway.config.explain import Explainer
@@ -19,6 +20,7 @@ from gateway.config.root import RootSettings
 from gateway.core.pricing import Price, PriceTable
 from gateway.core.routing import ModelTable
 from gateway.proxy.settings import OpsSettings, ServerSettings
+from gateway.stores.settings import LedgerSettings, StoresSettings
 from gateway.tenancy.tenants import TenantSettings
 from gateway.upstream.settings import ProviderSettings
 
@@ -34,6 +36,9 @@ class Config:
     models: ModelTable
     tenants: tuple[TenantSettings, ...]
     prices: PriceTable
+    stores: StoresSettings
+    ledger: LedgerSettings
+    admin: AdminSettings
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -85,6 +90,9 @@ def assemble(document: Document, source: str) -> Config:
         ),
         tenants=root.tenants,
         prices=prices,
+        stores=root.stores,
+        ledger=root.ledger,
+        admin=root.admin,
     )
 
 

@@ -34,7 +34,7 @@ def demo(
     """Build the built-in configuration.
 
     Args:
-        environ: where OPENAI_API_KEY and ANTHROPIC_API_KEY may be set.
+        environ: where OPENAI_API_KEY, ANTHROPIC_API_KEY, ADMIN_KEY and VIEWER_KEY may be set.
         simulator_base: address of the simulator, without path (http://127.0.0.1:8081).
         openai_models: models that the simulator serves in OpenAI's dialect.
         anthropic_models: those in Anthropic's.
@@ -62,5 +62,6 @@ def demo(
             models.update({pattern: {"targets": [f"{name}/*"]} for pattern in patterns})
     if len(providers) > 2:
         tenants.append({"id": "local", "keys": [{"id": "local", "hash": hash_key(local_key)}]})
-    tree: dict[str, object] = {"providers": providers, "models": models, "tenants": tenants}
+    admin = {"key": environ.get("ADMIN_KEY", ""), "viewer_key": environ.get("VIEWER_KEY", "")}
+    tree: dict[str, object] = {"providers": providers, "models": models, "tenants": tenants, "admin": admin}
     return assemble(Document(tree=tree), "the built-in demo")

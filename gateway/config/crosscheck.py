@@ -46,6 +46,7 @@ def cross_check(whole: Whole) -> list[Mistake]:
         found += _hedge(whole, name, model)
         found += _slow_first_token(whole, name, model)
     found += _tenants(whole)
+    found += _admin_port(whole)
     return found
 
 
@@ -157,6 +158,12 @@ def _too_late(whole: Whole, path: KeyPath, after_s: float, model: ModelSettings)
         yield whole.mistake(
             path, f"is never reached, as {key} gives a target up after {given_up_s:g} s: write less than that"
         )
+
+
+def _admin_port(whole: Whole) -> Iterator[Mistake]:
+    port = whole.root.admin.port
+    if port and port == whole.root.server.port and not whole.broken(("server",)):
+        yield whole.mistake(("admin", "port"), "is server.port too: write another, or null to serve /admin there")
 
 
 def _tenants(whole: Whole) -> Iterator[Mistake]:

@@ -35,10 +35,10 @@ class Explainer:
     def __init__(self, root: type[BaseModel]) -> None:
         self._schema = root.model_json_schema()
 
-    def explain(self, error: ValidationError, document: Document) -> list[Mistake]:
-        """Return one mistake for each thing that pydantic refused."""
+    def explain(self, error: ValidationError, document: Document, most: int | None = None) -> list[Mistake]:
+        """Return one mistake for each thing that pydantic refused, of the first ``most`` of them (None: all)."""
         mistakes = []
-        for details in error.errors(include_url=False, include_context=False, include_input=False):
+        for details in error.errors(include_url=False, include_context=False, include_input=False)[:most]:
             path = in_file(details["loc"])
             if details["type"] == "default_factory_not_called":
                 continue  # a default that depends on a key which is a mistake of its own
@@ -51,7 +51,8 @@ class Explainer:
 
     def _mistake(self, kind: str, loc: KeyPath, message: str, document: Document) -> Mistake:
         of_key = loc[-1:] == ("[key]",)
-        path = in_file(loc)
+        # an unknown key is in the file, whatever its name
+        path = (*in_file(loc[:-1]), loc[-1]) if kind == "extra_forbidden" else in_file(loc)
         line = next((document.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in document.lines), None)
         key = dotted(path)
         if kind == "extra_forbidden":
@@ -106,6 +107,15 @@ class Explainer:
         return schema
 
 
+MOST_AT_ONCE = 50
+"""Mistakes that are explained of what came over HTTP, where a body may have one in every ten bytes."""
+
+
+def mistakes_of(model: type[BaseModel], error: ValidationError, tree: Mapping[str, object]) -> list[Mistake]:
+    """Return the first mistakes of a tree that was written for a model and that pydantic refused."""
+    return Explainer(model).explain(error, Document(tree=dict(tree)), MOST_AT_ONCE)
+
+
 def in_file(loc: KeyPath) -> KeyPath:
     """Leave out what pydantic puts between the file's own keys and positions."""
     return tuple(part for part in loc if part not in _BETWEEN)
@@ -156,6 +166,8 @@ def _words(schema: Schema) -> list[str]:
 def _bounds(schema: Schema) -> str:
     if "maxLength" in schema:
         return f" of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
+    if "maxItems" in schema:
+        return f" of at most {schema['maxItems']}"
     if schema.get("minItems") == 1 or schema.get("minLength") == 1:
         return " that is not empty"
     if "minimum" in schema and "maximum" in schema:

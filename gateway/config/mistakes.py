@@ -8,7 +8,7 @@ KeyPath = tuple[str | int, ...]
 """Keys and list positions from the top of the file."""
 
 _SECRET_KEYS = frozenset(
-    {"api_key", "api_keys", "hash", "headers", "key", "keys", "metrics_token", "password", "query"}
+    {"api_key", "api_keys", "hash", "headers", "key", "keys", "metrics_token", "password", "query", "viewer_key"}
 )
 _SECRET_TEXT = re.compile(r"\b(?:sk|agw|xai|gsk|ghp)[-_][^\s'\"]+|\bBearer\s+[^\s'\"]+|\bAIza[^\s'\"]+")
 _USERINFO = re.compile(r"//[^/\s@]*@")

@@ -16,12 +16,7 @@ REFUSED: Mapping[tuple[str, ...], str] = MappingProxyType(
         ("providers", "*", "tls", "verify"): (
             "is not a choice, certificates are always verified: remove it, and name a private authority in tls.ca_file"
         ),
-        ("tenants", "*", "budget"): f"{_UNTIL} (no tenant has a budget)",
-        ("tenants", "*", "keys", "*", "budget"): f"{_UNTIL} (no key has a budget)",
         ("cache",): f"{_UNTIL} (every request goes to a provider)",
-        ("stores",): f"{_UNTIL} (this process keeps its state in memory)",
-        ("ledger",): f"{_UNTIL} (costs are counted in metrics and in the access log)",
-        ("admin",): f"{_UNTIL} (there is no admin API)",
     }
 )
 """Keys of the design that this version refuses, by path; ``*`` stands for any name or position."""

@@ -6,10 +6,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from gateway.admin.settings import AdminSettings
 from gateway.core.pricing import PricingSettings
 from gateway.core.routing import Identifier, ModelPattern, ModelSettings
 from gateway.core.settings import Settings
 from gateway.proxy.settings import OpsSettings, ServerSettings
+from gateway.stores.settings import LedgerSettings, StoresSettings
 from gateway.tenancy.tenants import TenantSettings
 from gateway.upstream.settings import ProviderSettings
 
@@ -39,5 +41,11 @@ class RootSettings(Settings):
     """What clients may ask for: names, or patterns with a * at the end; the longest match wins."""
     tenants: tuple[TenantSettings, ...] = ()
     """Who may ask."""
+    stores: StoresSettings = StoresSettings()
+    """Where state lives that outlives a request."""
+    ledger: LedgerSettings = LedgerSettings()
+    """How spending is written down, and for how long."""
+    admin: AdminSettings = AdminSettings()
+    """The API for operators."""
     pricing: PricingSettings = PricingSettings()
     """What happens where no price is known."""

@@ -73,6 +73,11 @@ class KeyPool:
         if self._refusals:
             self._refusals.pop(index, None)
 
+    def wake(self) -> None:
+        """End every rest, as an operator's order; the next 401 is the first of a row again."""
+        self._rests.clear()
+        self._refusals.clear()
+
     def has_other(self, index: int) -> bool:
         """Whether another key could be used now."""
         return self._has_other(index, self._clock())

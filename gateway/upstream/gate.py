@@ -109,12 +109,19 @@ class Gate:
         """
         if not self.in_use:
             raise ValueError("more places were given back than taken")
-        while self._line:
+        while self._line and self.in_use <= self._limit:
             waiter, _ = self._line.popitem(last=False)
             if not waiter.done():
                 waiter.set_result(True)
                 return
         self.in_use -= 1
+
+    def resize(self, limit: int, max_queued: int, queue_s: float) -> None:
+        """Have other bounds from now on. Whoever has a place keeps it; new places go to the first in line."""
+        self._limit, self._max_queued, self._queue_s = limit, max_queued, queue_s
+        while self.in_use < self._limit and self._line:
+            self.in_use += 1
+            self.leave()
 
     def _refusal(self, why: str) -> GatewayError:
         return GatewayError(

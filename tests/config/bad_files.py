@@ -13,6 +13,7 @@ A = "providers: {p: {dialect: anthropic, base_url: %s}}\n"
 U = "providers: {p: {dialect: openai, base_url: %s}}\n"
 M = P % "" + "models: {m: {targets: [%s], price: {input: 1, output: 1}%s}}\n"
 T = "tenants: [{id: a, keys: [{id: k, hash: '%s'%s}]%s}]\n"
+B = "tenants: [{id: a, budget: %s}]\n"
 
 BAD: dict[str, tuple[str, str, str]] = {
     # the listening side
@@ -415,18 +416,166 @@ BAD: dict[str, tuple[str, str, str]] = {
         "tenants.0.model_limits.gtp-*",
         "limits no model: write a name under models",
     ),
+    "half a slot": (T % (HASH, ", limits: {concurrent: 0.5}", ""), "tenants.0.keys.0.limits.concurrent", "found 0.5."),
+    "a limit that is a switch": (
+        T % (HASH, "", ", limits: {tokens_per_minute: true}"),
+        "tenants.0.limits.tokens_per_minute",
+        "must be a number, not true or false; found true.",
+    ),
+    # budgets
+    "a budget as a number": (B % "5", "tenants.0.budget", "must be a mapping or null; found 5."),
+    "a budget of no size": (
+        B % "{window: day}",
+        "tenants.0.budget.usd",
+        "is missing: write a number from 0 to 1000000000. US dollars for each period; 0: nothing may be spent.",
+    ),
+    "a budget of nothing": (
+        B % "{usd: null}",
+        "tenants.0.budget.usd",
+        "must be US dollars, 0 for nothing at all; where there is no budget, leave budget out; found nothing (null).",
+    ),
+    "a negative budget": (B % "{usd: -1}", "tenants.0.budget.usd", "must be a number from 0 to 1000000000; found -1."),
+    "a negative budget of a key": (
+        T % (HASH, ", budget: {usd: -0.01}", ""),
+        "tenants.0.keys.0.budget.usd",
+        "from 0 to 1000000000; found -0.01.",
+    ),
+    "less than a thousand nano-dollars": (
+        B % "{usd: 0.0000001}",
+        "tenants.0.budget.usd",
+        "must have at most 6 decimals; found 1e-07.",
+    ),
+    "a budget without end": (B % "{usd: .inf}", "tenants.0.budget.usd", "from 0 to 1000000000; found '.inf'."),
+    "a budget that is a switch": (B % "{usd: true}", "tenants.0.budget.usd", "must be a number, not true or false"),
+    "a budget in words": (B % "{usd: a lot}", "tenants.0.budget.usd", "from 0 to 1000000000; found 'a lot'."),
+    "a window with a typo": (B % "{usd: 1, window: mouth}", "tenants.0.budget.window", "Did you mean month?"),
+    "a budget a year": (
+        B % "{usd: 1, window: year}",
+        "tenants.0.budget.window",
+        "must be day or week or month or total; found 'year'.",
+    ),
+    "a time zone that does not exist": (
+        B % "{usd: 1, timezone: Europe/Berlyn}",
+        "tenants.0.budget.timezone",
+        "is no time zone: write a name of the IANA database, UTC or Europe/Berlin, say; found 'Europe/Berlyn'.",
+    ),
+    "a time zone that is a folder": (B % "{usd: 1, timezone: Europe}", "tenants.0.budget.timezone", "is no time zone"),
+    "a time zone that is a path": (
+        T % (HASH, ", budget: {usd: 1, timezone: ../../etc/passwd}", ""),
+        "tenants.0.keys.0.budget.timezone",
+        "is no time zone",
+    ),
+    "a time zone of no name": (B % "{usd: 1, timezone: ''}", "tenants.0.budget.timezone", "is no time zone"),
+    "a threshold in percent": (
+        B % "{usd: 1, soft_at: [80]}",
+        "tenants.0.budget.soft_at.0",
+        "must be a number above 0 and at most 1; found 80.",
+    ),
+    "a threshold at nothing": (B % "{usd: 1, soft_at: [0.5, 0]}", "tenants.0.budget.soft_at.1", "found 0."),
+    "a threshold twice": (B % "{usd: 1, soft_at: [0.5, 0.5]}", "tenants.0.budget.soft_at", "has a share twice"),
+    "too many thresholds": (
+        B % f"{{usd: 1, soft_at: {[n / 11 for n in range(1, 12)]}}}",
+        "tenants.0.budget.soft_at",
+        "must be a list of at most 10",
+    ),
+    "an end with a typo": (
+        B % "{usd: 1, when_exhausted: stop}",
+        "tenants.0.budget.when_exhausted",
+        "must be cut or finish; found 'stop'.",
+    ),
+    "a budget's key": (B % "{usd: 1, limit: 5}", "tenants.0.budget.limit", "Allowed here: usd, window, timezone"),
+    # stores and ledger
+    "a database of another kind": (
+        "stores: {database_url: 'mysql://me:secret@db/x'}",
+        "stores.database_url",
+        "must begin with sqlite:/// or postgresql://; found 'mysql://***@db/x'.",
+    ),
+    "a database of a driver": (
+        "stores: {database_url: 'postgresql+asyncpg://db/x'}",
+        "stores.database_url",
+        "must begin with sqlite:/// or postgresql://",
+    ),
+    "a database of no file": (
+        "stores: {database_url: 'sqlite://'}",
+        "stores.database_url",
+        "must be a file: write sqlite:///data/gateway.db, or sqlite:////var/lib/gateway.db; found 'sqlite://'.",
+    ),
+    "a database that forgets": (
+        "stores: {database_url: 'sqlite:///:memory:'}",
+        "stores.database_url",
+        "would forget everything at the end",
+    ),
+    "a database that is a directory": (
+        "stores: {database_url: 'sqlite:///data/'}",
+        "stores.database_url",
+        "must end with the name of a file",
+    ),
+    "a server without a port": (
+        "stores: {database_url: 'postgresql://me:secret@db:port/x'}",
+        "stores.database_url",
+        "has no valid host and port: write postgresql://host:5432/name, with user:password@ before the host, and "
+        "/ ? # @ : in the password percent-encoded; found 'postgresql://***@db:port/x'.",
+    ),
+    "no database": ("stores: {database_url: null}", "stores.database_url", "must be text; found nothing (null)."),
+    "a cache of another kind": (
+        "stores: {redis_url: 'http://cache'}",
+        "stores.redis_url",
+        "must be a whole address: write redis://host:6379/0, with rediss:// for TLS, and a password as :password@ "
+        "before the host; found 'http://cache'.",
+    ),
+    "a Redis without a host": ("stores: {redis_url: 'redis://:pw@'}", "stores.redis_url", "found 'redis://***@'."),
+    "a Redis without a port": ("stores: {redis_url: 'redis://a:b'}", "stores.redis_url", "no valid host and port"),
+    "an outage with a typo": ("stores: {on_outage: alow}", "stores.on_outage", "Did you mean allow?"),
+    "a store's key": ("stores: {redis: x}", "stores.redis", "Did you mean redis_url?"),
+    "a store that is a word": ("stores: x", "stores", "must be a mapping; found 'x'."),
+    "no wait for the end": (
+        "ledger: {end_wait_s: 0}",
+        "ledger.end_wait_s",
+        "must be a number above 0 and at most 86400; found 0.",
+    ),
+    "a wait that is a switch": ("ledger: {open_wait_s: true}", "ledger.open_wait_s", "must be a number, not true"),
+    "a wait that is no number": ("ledger: {open_wait_s: .nan}", "ledger.open_wait_s", "found '.nan'."),
+    "less than a month": (
+        "ledger: {retention_days: 31}",
+        "ledger.retention_days",
+        "must be a whole number from 32 to 36500 or null; found 31.",
+    ),
+    "half a day": ("ledger: {retention_days: 90.5}", "ledger.retention_days", "found 90.5."),
+    "a ledger's key": ("ledger: {end_wait: 2}", "ledger.end_wait", "Did you mean end_wait_s?"),
+    "a tag with a space": (
+        "ledger: {tags: [feature, 'a b']}",
+        "ledger.tags.1",
+        "must be 1 to 64 letters, digits, dots, dashes and underscores: feature, say; found 'a b'.",
+    ),
+    "too many tags": (f"ledger: {{tags: {list(map(str, range(17)))}}}", "ledger.tags", "must be a list of at most 16"),
+    # the admin API
+    "a key that can be guessed": (
+        "admin: {key: short}",
+        "admin.key",
+        "must be 16 to 512 printable ASCII characters without spaces: aigateway keygen makes one; found a value that "
+        "is not shown here",
+    ),
+    "one key for both": (
+        "admin: {key: agw-0123456789abcdef, viewer_key: agw-0123456789abcdef}",
+        "admin.viewer_key",
+        "must differ from admin.key",
+    ),
+    "a viewer's key that can be guessed": (
+        "admin: {viewer_key: my secret}",
+        "admin.viewer_key",
+        "must be 16 to 512 printable ASCII characters without spaces: aigateway keygen makes one; found a value that "
+        "is not shown here",
+    ),
+    "one port for both": (
+        "server: {port: 9000}\nadmin: {port: 9000}",
+        "admin.port",
+        "is server.port too: write another, or null to serve /admin there",
+    ),
+    "an admin's key misspelt": ("admin: {viewerkey: x}", "admin.viewerkey", "Did you mean viewer_key?"),
+    "an admin's port": ("admin: {port: true}", "admin.port", "must be a number, not true or false; found true."),
     # prices
     "an unknown policy": ("pricing: {unpriced: fre}", "pricing.unpriced", "Did you mean free?"),
     "half a policy": ("pricing: {unpriced: {input: 1}}", "pricing.unpriced.output", "is missing"),
     # what comes later
-    **{
-        f"later: {key}": (text, key, "is not built yet, so nothing would act on it: remove it")
-        for key, text in {
-            "tenants.0.budget": T % (HASH, "", ", budget: {usd: 1}"),
-            "cache": "cache: {enabled: false}",
-            "stores": "stores: {}",
-            "ledger": "ledger: {end_wait_s: 2}",
-            "admin": "admin: {key: a}",
-        }.items()
-    },
+    "later: cache": ("cache: {enabled: false}", "cache", "is not built yet, so nothing would act on it: remove it"),
 }

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.admin.settings import AdminSettings
 from gateway.config import DEMO_KEY, Config, ConfigError, demo
 from gateway.core.pricing import cost_nanousd
 from gateway.core.tokens import Usage
@@ -63,6 +64,16 @@ def test_an_unpriced_real_model_stays_refused() -> None:
     """Nothing is spent that cannot be counted."""
     route = built_in({"OPENAI_API_KEY": "sk-a"}).models.resolve("gpt-unheard-of")
     assert route is not None and route.targets[0].price is None
+
+
+def test_the_admin_api_opens_with_a_variable() -> None:
+    """Where there is no file to write keys into; without one it stays closed."""
+    assert built_in({}).admin == AdminSettings()
+    admin = built_in({"ADMIN_KEY": "admin-0123456789", "VIEWER_KEY": "viewer-0123456789"}).admin
+    assert admin.key is not None and admin.key.get_secret_value() == "admin-0123456789"
+    assert admin.viewer_key is not None and admin.viewer_key.get_secret_value() == "viewer-0123456789"
+    with pytest.raises(ConfigError, match=r"admin\.key: must be 16 to 512"):
+        built_in({"ADMIN_KEY": "short"})
 
 
 def test_a_variable_that_can_be_no_key_is_told() -> None:

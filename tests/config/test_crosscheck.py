@@ -257,3 +257,18 @@ def test_an_authority_must_be_a_readable_certificate(tmp_path: Path, ca: trustme
     assert said[bad] == f"{bad} holds no certificate: it must be a PEM file"
     assert said[tmp_path / "gone.pem"] == f"{tmp_path / 'gone.pem'} cannot be read: No such file or directory"
     assert said[tmp_path].startswith(f"{tmp_path} ")
+
+
+@pytest.mark.parametrize(
+    ("server", "admin", "keys"),
+    [
+        ({}, {"port": 8080}, ["admin.port"]),
+        ({"port": 9000}, {"port": 9000}, ["admin.port"]),
+        ({"port": 9000}, {"port": 8080}, []),
+        ({"port": 0}, {"port": 0}, []),
+        ({}, {}, []),
+    ],
+)
+def test_the_admin_api_has_another_port(server: dict[str, Any], admin: dict[str, Any], keys: list[str]) -> None:
+    """Any free one is never the same."""
+    assert blamed(whole({"server": server, "admin": admin})) == keys

@@ -7,9 +7,10 @@ import pytest
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from gateway.config.document import read_document
-from gateway.config.explain import Explainer, in_file, nearest
-from gateway.config.mistakes import Mistake
+from gateway.config.explain import MOST_AT_ONCE, Explainer, in_file, mistakes_of, nearest
+from gateway.config.mistakes import Mistake, dotted
 from gateway.core.settings import Settings
+from gateway.proxy.settings import ServerSettings
 
 
 def _name(text: str) -> str:
@@ -167,6 +168,25 @@ def test_a_value_from_the_environment_is_shown_as_it_was_written() -> None:
 def test_places_are_those_of_the_file(loc: tuple[str | int, ...], path: tuple[str | int, ...]) -> None:
     """Without the marks that pydantic puts between."""
     assert in_file(loc) == path
+
+
+@pytest.mark.parametrize("name", ["[key]", "<word>", "<mapping>", "", "a.b"])
+def test_a_key_of_any_name_is_blamed_by_it(name: str) -> None:
+    """Also by one that means something to pydantic."""
+    tree: dict[str, object] = {name: 1}
+    with pytest.raises(ValidationError) as refusal:
+        ServerSettings.model_validate(tree)
+    (mistake,) = mistakes_of(ServerSettings, refusal.value, tree)
+    assert mistake.key == dotted((name,))
+    assert mistake.message == "is not a key of this section"
+
+
+def test_what_came_over_http_is_not_explained_without_end() -> None:
+    """Each explanation takes a while, and a body may have a mistake in every ten bytes."""
+    tree: dict[str, object] = {f"n{n}": n for n in range(1000)}
+    with pytest.raises(ValidationError) as refusal:
+        ServerSettings.model_validate(tree)
+    assert len(mistakes_of(ServerSettings, refusal.value, tree)) == MOST_AT_ONCE
 
 
 @pytest.mark.parametrize(

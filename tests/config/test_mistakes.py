@@ -30,8 +30,8 @@ models:
   gpt-4o: {targets: [openai/gpt-4o, europe/gpt-4o]}
   mine: {targets: [eu/unheard-of]}
 tenants:
-  - {id: a, budget: {}}
-  - {id: a}
+  - {id: a, budget: {usd: -1}}
+  - {id: A}
 """
 
 
@@ -47,7 +47,7 @@ def test_ten_mistakes_are_told_at_once(write: Write) -> None:
         ("providers.openai.timeouts.first_tokens_s", 8),
         ("models.gpt-4o.targets.1", 11),
         ("models.mine.targets.0", 12),
-        ("tenants.0.budget", 14),
+        ("tenants.0.budget.usd", 14),
         ("tenants.1.id", 15),
     ]
 
@@ -77,6 +77,10 @@ def test_the_error_prints_a_paragraph_each(write: Write) -> None:
         T % ("agw-SECRET", "", ""),
         "server: {port: '${LEAK}', log_level: 'x${LEAK}'}",
         "providers: {p: {dialect: '${LEAK}', base_url: '${LEAK}'}}",
+        "stores: {database_url: 'postgresql://me:SECRET@db:port/x'}",
+        "stores: {database_url: 'mysql://me:SECRET@db/x', redis_url: 'redis://:SECRET@cache:port'}",
+        "stores: {database_url: '${LEAK}', redis_url: 'rediss://${LEAK}'}",
+        "admin: {key: SECRET, viewer_key: SECRET}",
     ],
 )
 def test_no_mistake_shows_a_secret(write: Write, text: str) -> None:

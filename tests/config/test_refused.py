@@ -67,8 +67,9 @@ def test_every_reason_says_what_to_do() -> None:
 
 def test_the_line_is_that_of_the_key() -> None:
     """Not of the section, nor of the value."""
-    document = read_document("tenants:\n- id: a\n  budget:\n    {}\ncache: {}\n", {})
-    assert [(mistake.key, mistake.line) for mistake in refused(document)] == [("tenants.0.budget", 3), ("cache", 5)]
+    text = "providers:\n  p:\n    tls:\n      verify:\n        false\ncache: {}\n"
+    found = [(mistake.key, mistake.line) for mistake in refused(read_document(text, {}))]
+    assert found == [("providers.p.tls.verify", 4), ("cache", 6)]
 
 
 def test_a_good_file_has_nothing_refused() -> None:

@@ -14,6 +14,9 @@ SECTIONS: dict[str, Any] = {
     "providers": {"p": PROVIDER},
     "models": {"m": {"targets": ["p/x"]}, "x-*": {"targets": ["p/*"]}},
     "tenants": [{"id": "acme"}],
+    "stores": {"on_outage": "deny"},
+    "ledger": {"end_wait_s": 1},
+    "admin": {"port": 9001},
     "pricing": {"unpriced": "free"},
 }
 

@@ -7,6 +7,7 @@ import pytest
 from gateway.core.breaker import LEGAL, Reason, State, Transition
 from gateway.metrics import Metrics
 from gateway.proxy.circuits import Circuits
+from gateway.upstream.targets import Targets
 from tests.proxy.conftest import MakeFleet
 from tests.proxy.fleet import Fleet
 
@@ -79,5 +80,58 @@ def test_the_page_shows_every_circuit(fleet: Fleet) -> None:
 
 
 def test_without_circuits_the_page_is_empty() -> None:
-    """Before the gateway is built."""
-    assert Circuits(Metrics("i", "1", (), (), ())).page() == {}
+    """Before the gateway is built; and there is nothing to order."""
+    circuits = Circuits(Metrics("i", "1", (), (), ()))
+    assert circuits.page() == {}
+    with pytest.raises(KeyError, match="a"):
+        circuits.drain("a")
+
+
+def test_orders_are_obeyed_and_logged(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    """The page shows who is drained; to take a provider out of service is a warning."""
+    with caplog.at_level(logging.INFO, "gateway"):
+        fleet.circuits.drain("a")
+        assert fleet.ask() == "b"
+        assert fleet.circuits.page()["a"]["gpt"] == {
+            "circuit": "closed",
+            "successes": 0,
+            "failures": 0,
+            "drained": True,
+        }
+        fleet.circuits.undrain("a")
+        assert fleet.ask() == "a"
+        assert "drained" not in str(fleet.circuits.page())
+        fleet.open_circuit("b")
+        assert gauges(fleet, "b") == (2, 10)
+        fleet.circuits.reset("b")
+        assert gauges(fleet, "b") == (0, 0)
+    orders = [(record.levelno, record.getMessage()) for record in caplog.records if "provider" in record.getMessage()]
+    assert orders == [
+        (logging.WARNING, "the provider a is drained: no request goes there"),
+        (logging.INFO, "the provider a may be asked again"),
+        (logging.INFO, "the provider b has been reset: what spoke against it is forgotten"),
+    ]
+
+
+def test_nobody_left_to_ask_is_told_when_to_come_again(fleet: Fleet) -> None:
+    """Where all are drained, as where all circuits are open; nobody is asked, not even as a last resort."""
+    for name in ("a", "b"):
+        fleet.circuits.drain(name)
+    assert fleet.ask() == "circuit_open"
+    assert fleet.asked == []
+
+
+@pytest.mark.parametrize("order", ["drain", "undrain", "reset"])
+def test_orders_about_an_unknown_provider(fleet: Fleet, order: str) -> None:
+    """A KeyError, and no word in the log."""
+    with pytest.raises(KeyError, match="c"):
+        getattr(fleet.circuits, order)("c")
+
+
+def test_gauges_follow_the_targets_of_now(fleet: Fleet) -> None:
+    """A provider that is gone with its open circuit reads as closed."""
+    fleet.open_circuit("a")
+    assert gauges(fleet, "a") == (2, 10)
+    fleet.circuits.watch(Targets({}, [], fleet.loop.time, lambda: 0.0, fleet.circuits.changed))
+    assert gauges(fleet, "a") == (0, 0)
+    assert fleet.circuits.page() == {}

@@ -269,3 +269,17 @@ class Keys(RuleBasedStateMachine):
 
 TestKeys = Keys.TestCase
 TestKeys.settings = hypothesis_settings(max_examples=100, stateful_step_count=50, deadline=None)
+
+
+def test_woken_keys_rest_no_more(two: KeyPool, clock: HandClock) -> None:
+    """Whatever they rested for; the next 401 is the first of a row."""
+    two.refused(0)
+    clock.now = 61
+    two.refused(0)
+    two.throttled(1, 200)
+    assert two.rests_for() > 0
+    two.wake()
+    assert (two.rests_for(), Counter(picked(two, 4))) == (0, {"a": 2, "b": 2})
+    two.refused(0)
+    clock.now += 60
+    assert Counter(picked(two, 4)) == {"a": 2, "b": 2}

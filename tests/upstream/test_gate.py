@@ -246,3 +246,33 @@ async def test_on_real_loops() -> None:
     assert sum(isinstance(end, asyncio.CancelledError) for end in ended) == len(tasks[::3])
     assert all(isinstance(end, asyncio.CancelledError) or end >= 0 for end in ended)  # type: ignore[operator]
     assert (most, gate.in_use, gate.waiting) == (5, 0, 0)
+
+
+def test_a_gate_that_grows_lets_the_first_in_line_in(make_crowd: Callable[..., Crowd]) -> None:
+    """At once, as many as have room; who is not among them waits on."""
+    crowd = make_crowd()
+    numbers = crowd.queue(3)
+    crowd.gate.resize(3, 10, QUEUE_S)
+    crowd.turn(0.0)
+    assert (crowd.entered, crowd.gate.in_use, crowd.gate.waiting) == (numbers[:2], 3, 1)
+    assert not crowd.gate.has_room
+
+
+def test_a_gate_that_shrinks_takes_nobody_s_place(make_crowd: Callable[..., Crowd]) -> None:
+    """Places that come free are gone until no more are taken than there are; then the line moves again."""
+    crowd = make_crowd(3)
+    numbers = crowd.queue(2)
+    taken = crowd.gate.in_use
+    crowd.gate.resize(1, 10, QUEUE_S)
+    for left in range(taken - 1, 0, -1):
+        crowd.gate.leave()
+        crowd.turn(0.0)
+        assert (crowd.gate.in_use, crowd.entered) == (left, [])
+    crowd.gate.leave()
+    crowd.turn(0.0)
+    assert (crowd.gate.in_use, crowd.entered) == (1, numbers[:1])
+    crowd.gate.resize(1, 0, 0.5)
+    assert crowd.gate.retry_after_s == 1.0
+    late = crowd.arrive(60.0)
+    crowd.turn(0.0)
+    assert late in crowd.refused
