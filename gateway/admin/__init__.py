@@ -1,0 +1,1 @@
+"""The admin API: tenants, keys, spending, usage, providers and the configuration, over HTTP, for the operator."""
