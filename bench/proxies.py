@@ -33,8 +33,8 @@ class Kind(StrEnum):
     NGINX = "nginx"
 
 
-def gateway_config(place: Place, *, port: int, tls: bool) -> dict[str, Any]:
-    """A ``gateway.yaml`` with everything that serving costs switched on: key, price, usage, log, metrics."""
+def gateway_config(place: Place, directory: Path, *, port: int, tls: bool) -> dict[str, Any]:
+    """A ``gateway.yaml`` with everything that serving costs switched on: key, price, usage, ledger, log, metrics."""
     provider: dict[str, Any] = {
         "dialect": "openai",
         "base_url": f"{place.upstream(tls=tls)}/v1",
@@ -50,6 +50,7 @@ def gateway_config(place: Place, *, port: int, tls: bool) -> dict[str, Any]:
         "providers": {"mock": provider},
         "models": {"mock-model": {"targets": ["mock/mock-model"], "price": {"input": 0.15, "output": 0.6}}},
         "tenants": [{"id": "bench", "keys": [{"id": "bench", "hash": f"sha256:{digest}"}]}],
+        "stores": {"database_url": f"sqlite:///{directory}/gateway.db"},
     }
 
 
@@ -175,7 +176,7 @@ class Proxy:
             return [binary, "-p", str(directory), "-e", "stderr", "-c", str(file)], env
         # JSON is YAML, and needs no quoting rules of its own.
         file = directory / "gateway.yaml"
-        file.write_text(json.dumps(gateway_config(place, port=self.port, tls=self.tls), indent=1))
+        file.write_text(json.dumps(gateway_config(place, directory, port=self.port, tls=self.tls), indent=1))
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), env.get("PYTHONPATH"))))
         command = [sys.executable, "-m", "gateway", "serve", "--config", str(file), "--port", str(self.port)]
         return command, env

@@ -5,4 +5,4 @@ pure code (``gateway.core``, ``gateway.dialects``); what touches aiohttp's inter
 *Downstream* is the client, *upstream* the provider, everywhere.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -1,8 +1,10 @@
-"""The composition root: a configuration goes in, a listening gateway comes out. Nothing else builds things."""
+"""The composition root: a configuration goes in, a listening gateway comes out. Nothing else builds things.
+
+Long because all that lasts is put together here, and taken apart in the reverse order.
+"""
 
 import asyncio
 import logging
-import random
 import secrets
 import socket
 import sys
@@ -12,49 +14,59 @@ from functools import partial
 from typing import Any, TextIO
 
 from gateway import __version__, splice
-from gateway.config import Config
+from gateway.admin.api import Admin
+from gateway.admin.table import table_of
+from gateway.administration import Administration
+from gateway.config import Config, changes, refuse_fixed
+from gateway.config.explain import mistakes_of
 from gateway.core.clock import Clock, WallClock
+from gateway.core.ledger import ID_RANDOM_BYTES, new_exchange_id
+from gateway.core.quota import Crossing
 from gateway.draining import Drain
 from gateway.listening import listen
 from gateway.metrics import Metrics
 from gateway.ops import Ops
+from gateway.plan import Lasting, Plans
 from gateway.proxy.accesslog import AccessLog
-from gateway.proxy.admission import Admission
-from gateway.proxy.catalogue import Catalogue
+from gateway.proxy.books import Books
 from gateway.proxy.circuits import Circuits
-from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.doorkeeper import Doorkeeper
-from gateway.proxy.exchange import Opening
 from gateway.proxy.grants import HEARTBEAT_S, Grants
-from gateway.proxy.handler import Line
 from gateway.proxy.live import SWEEP_S, LiveStreams
 from gateway.proxy.pins import Pins
+from gateway.proxy.recent_usage import RecentUsage
 from gateway.proxy.relay import Relay
-from gateway.proxy.routes import Routes, bad_request
+from gateway.proxy.routes import Routes
 from gateway.proxy.settlement import Settlement
-from gateway.proxy.unfinished import Unfinished
-from gateway.proxy.upstreams import Upstreams
-from gateway.stores.memory import LocalQuotas
+from gateway.proxy.spending import REFRESH_S, Spending
+from gateway.reloading import NO_SOURCE, ConfigSource, Reloading
+from gateway.state import State
+from gateway.stores.sql.spending import mark_told
+from gateway.stores.sql.usage import usage
 from gateway.tenancy.tenants import Tenants
+from gateway.ticking import Ticker
 from gateway.upstream.gate import Gate
-from gateway.upstream.provider import Provider
-from gateway.upstream.targets import Targets
 
 log = logging.getLogger("gateway")
 
-LAG_TICK_S = 0.1
+CLOSE_S = 5.0
+"""How long the ledger may take at the end to write what waits."""
 
 LINGER_S = 2.0
 """How long the rest of a refused body is read, so that the client can read the refusal."""
 
 
 class Gateway:
-    """A running gateway.
+    """A running gateway: what outlives a configuration, and the plan that follows from the one of now.
 
     Attributes:
+        config: what holds now.
         url: where it listens.
         descriptors: of the sockets on which it listens.
-        metrics, live: for tests and for the process around it.
+        reloading: takes another configuration.
+        circuits: tells of the providers, and operates them.
+        administration: serves the admin API.
+        metrics, live, plans: for tests and for the process around it.
     """
 
     def __init__(self, config: Config, *, clock: Clock, wall_clock: WallClock) -> None:
@@ -63,8 +75,6 @@ class Gateway:
         self._clock = clock
         self._wall_clock = wall_clock
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ticker: asyncio.TimerHandle | None = None
-        self._next_sweep = self._next_heartbeat = 0.0
 
     async def open(
         self,
@@ -74,117 +84,160 @@ class Gateway:
         access_log: TextIO | None,
         spliced: bool | None,
         local_only: frozenset[str],
+        source: ConfigSource,
         sockets: Sequence[socket.socket] = (),
     ) -> None:
         """Build everything and listen.
 
         Raises:
             OSError: the address cannot be listened on.
+            StoresUnusable: the database cannot be used.
         """
-        config, clock = self.config, self._clock
+        config, clock, server = self.config, self._clock, self.config.server
         spliced = await _can_splice() if spliced is None else spliced
-        self.metrics = metrics = Metrics(
-            instance_id=secrets.token_hex(8),
-            version=__version__,
-            tenants=[tenant.id for tenant in config.tenants],
-            models=config.models.names(),
-            providers=tuple(config.providers),
-            targets=config.models.labels(),
-        )
-        self._providers = {
-            name: Provider(
-                name,
-                settings,
-                spliced=spliced,
-                clock=clock,
-                on_stale=metrics.declared.stale_connections.labels(name).inc,
-            )
-            for name, settings in config.providers.items()
-        }
-        self._quotas = LocalQuotas(clock, self._wall_clock)
-        self._grants = grants = Grants(self._quotas, metrics, self._start)
-        tenants = Tenants(config.tenants, self._wall_clock)
-        admission = Admission(config.server, tenants, config.models, grants, local_only)
-        upstreams = Upstreams(
-            self._providers,
+        pins = Pins()
+        instance_id = secrets.token_hex(8)
+        self.metrics = metrics = Metrics(instance_id=instance_id, version=__version__)
+        self.tenants = Tenants(config.tenants, self._wall_clock)
+        self.state = state = await State.open(
+            config.stores,
+            config.ledger,
+            self.tenants,
             metrics,
-            spliced=spliced,
-            write_timeout_s=config.server.write_timeout_s,
+            instance_id=instance_id,
             clock=clock,
             wall_clock=self._wall_clock,
+            on_crossed=self._on_crossed,
         )
-        circuits = Circuits(metrics)
-        targets = Targets(self._providers, config.models.circuits(), clock, random.random, circuits.changed)
-        circuits.watch(targets, self._providers)
-        pins = Pins()
-        dispatch = Dispatch(upstreams, targets, pins, metrics, spliced=spliced, clock=clock, draw=random.random)
-        self._access_log = AccessLog(access_log, config.server.log_level)
-        self.live = LiveStreams(metrics, config.server.keepalive_s, clock, self._start)
-        policies = {name: settings.unfinished for name, settings in config.providers.items()}
-        self._unfinished = Unfinished(policies, self._start)
-        line = Line(
-            Opening(clock, self._wall_clock, partial(next, _request_ids()), config.server.deadline_s),
-            admission,
-            dispatch,
-            Relay(metrics, clock),
-            Settlement(metrics, self._access_log, grants, pins.remember, clock),
-            self.live,
-            self._unfinished,
-            Gate(config.server.max_in_flight, config.server.max_queued, config.server.queue_s, "this gateway"),
-            metrics,
+        state.directory.on_change = self._know_tenants
+        self._spending = Spending(state.quotas, self.tenants, metrics, self._mark_told, self._start)
+        self._grants = Grants(state.quotas, metrics, self._spending, self._start)
+        self._usage = RecentUsage(partial(usage, state.database), clock, self._wall_clock)
+        self._books = Books(state.ledger, self._grants, instance_id, clock, self._wall_clock)
+        self._log_to = access_log
+        self._access_log = AccessLog(None)
+        settlement = Settlement(metrics, self._access_log, self._books, pins.remember, clock)
+        self.live = LiveStreams(metrics, self._books, server.keepalive_s, clock, self._start)
+        self._gate = Gate(server.max_in_flight, server.max_queued, server.queue_s, "this gateway")
+        self.circuits = Circuits(metrics)
+        self._lasting = Lasting(
+            clock=clock,
+            wall_clock=self._wall_clock,
+            spliced=spliced,
+            local_only=local_only,
+            new_serial=partial(next, _serials(self._wall_clock)),
+            start=self._start,
+            metrics=metrics,
+            circuits=self.circuits,
+            tenants=self.tenants,
+            grants=self._grants,
+            books=self._books,
+            quotas=state.quotas,
+            usage=self._usage,
+            gate=self._gate,
+            live=self.live,
+            pins=pins,
+            relay=Relay(self._books, self._grants, settlement, metrics, clock),
+            settlement=settlement,
         )
-        self._ops = Ops(config.ops, metrics, circuits.page)
-        routes = Routes(line, Catalogue(admission, config.models, int(self._wall_clock())), self._ops.pages)
-        try:
-            await self._listen(routes, line, host, port, sockets)
-        except OSError:
-            for provider in self._providers.values():
-                await provider.close()
-            raise
-        self._read_gauges()
-        self._doorkeeper = Doorkeeper(
-            config.server.head_timeout_s, config.server.write_timeout_s, asyncio.get_running_loop().time
+        self._ops = Ops(config.ops, metrics, self.circuits.page)
+        self.reloading = Reloading(self, source, metrics, self._wall_clock)
+        self.plans = Plans(config, self._lasting)
+        self._know_tenants()
+        plan = self.plans.current
+        operations = table_of(
+            state.directory,
+            state.database,
+            self.tenants,
+            state.quotas,
+            self.circuits,
+            self.reloading,
+            self._wall_clock,
         )
-        self._tick(asyncio.get_running_loop().time())
-        for name, provider in self._providers.items():
-            self._start(_warm_up(name, provider))
-        self._ops.ready = True
-
-    async def _listen(self, routes: Routes, line: Line, host: str, port: int, sockets: Sequence[socket.socket]) -> None:
-        settings = self.config.server
+        self._admin = Admin(config.admin, operations, mistakes_of, self._new_id)
+        self.administration = Administration(self._admin, config.admin.port)
+        self._routes = Routes(plan.line, plan.catalogue, self._ops.pages, plan.account, self.administration.page)
         self._server = splice.DownstreamServer(
-            routes,
-            max_body_bytes=settings.max_body_bytes,
-            keepalive_timeout=settings.idle_timeout_s,
+            self._routes,
+            max_body_bytes=server.max_body_bytes,
             lingering_time=LINGER_S,
             logger=logging.getLogger("gateway.http"),
         )
-        factory = splice.connection_factory(self._server, bad_request(line))
-        listener = await listen(factory, host, port, sockets)
+        metrics.declared.active_connections.labels().read_from(lambda: len(self._server.connections))
+        self._configure()
+        try:
+            factory = splice.connection_factory(self._server, self._routes.bad_request)
+            listener = await listen(factory, host, port, sockets)
+            try:
+                await self.administration.open(host, self._routes, succeeds=bool(sockets))
+            except OSError:
+                listener.close()
+                raise
+        except OSError:
+            await self.plans.close()
+            await state.aclose(0)
+            raise
         self.url, self.descriptors = listener.url, listener.descriptors
+        self._ticker = Ticker(
+            metrics.declared.event_loop_lag.labels(),
+            (SWEEP_S, self._sweep),
+            (HEARTBEAT_S, lambda: self._grants.renew(self.live)),
+            (REFRESH_S, lambda: self._start(self._spending.refresh())),
+        )
         self._drain = Drain(self._server, listener, self.live, self._tasks)
+        self.plans.warm_up()
+        self._ticker.start()
+        self._ops.ready = True
 
-    def _read_gauges(self) -> None:
-        declared = self.metrics.declared
-        declared.active_connections.labels().read_from(lambda: len(self._server.connections))
-        for name, provider in self._providers.items():
-            declared.active_streams.labels(name).read_from(partial(self.live.streaming, name))
-            declared.pool_connections.labels(name, "in_use").read_from(provider.pool.in_use)
-            declared.pool_connections.labels(name, "idle").read_from(provider.pool.idle)
+    def reload(self, config: Config) -> list[str]:
+        """Go by another configuration from now on; requests under way stay with the one that they began with.
 
-    def _tick(self, expected: float) -> None:
-        """One timer for everything that recurs: the loop's lag, and each second the sweeps."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        self.metrics.declared.event_loop_lag.labels().observe(max(0.0, now - expected))
-        if now >= self._next_sweep:
-            self._next_sweep = now + SWEEP_S
-            self.live.sweep()
-            self._doorkeeper.sweep(self._server.connections)
-        if now >= self._next_heartbeat:
-            self._next_heartbeat = now + HEARTBEAT_S
-            self._grants.renew(self.live)
-        self._ticker = loop.call_at(now + LAG_TICK_S, self._tick, now + LAG_TICK_S)
+        Returns:
+            What has changed, by dotted key and without any value.
+
+        Raises:
+            ConfigError: it changes what cannot change while a gateway runs; nothing has changed then.
+        """
+        changed = changes(self.config, config)
+        refuse_fixed(changed, config.source)
+        self.plans.replace(config)
+        self.tenants.replace_config(config.tenants)
+        self.config = config
+        plan = self.plans.current
+        self._routes.lead_to(plan.line, plan.catalogue, plan.account)
+        self._configure()
+        self.plans.warm_up()
+        return [str(change) for change in changed]
+
+    def _new_id(self) -> str:
+        return f"req_{self._lasting.new_serial()}"
+
+    def _know_tenants(self) -> None:
+        self.metrics.know_tenants(tenant.id for tenant in self.tenants.all)
+
+    def _on_crossed(self, crossing: Crossing) -> None:
+        self._spending.on_crossed(crossing)
+
+    async def _mark_told(self, scope: str, period_start_us: int, threshold_ppm: int) -> bool:
+        now_us = int(self._wall_clock() * 1_000_000)
+        return await mark_told(self.state.database, scope, period_start_us, threshold_ppm, now_us)
+
+    def _configure(self) -> None:
+        """Have what lasts go by the configuration of now."""
+        server = self.config.server
+        self._access_log.configure(self._log_to if server.access_log else None, server.log_level)
+        self.live.keepalive_s = server.keepalive_s
+        self._gate.resize(server.max_in_flight, server.max_queued, server.queue_s)
+        self._server.configure(server.max_body_bytes, keepalive_timeout=server.idle_timeout_s)
+        loop_time = asyncio.get_running_loop().time
+        self._doorkeeper = Doorkeeper(server.head_timeout_s, server.write_timeout_s, loop_time)
+        self._ops.configure(self.config.ops)
+        self._admin.configure(self.config.admin)
+
+    def _sweep(self) -> None:
+        self.live.sweep()
+        self._doorkeeper.sweep(self._server.connections)
+        self._doorkeeper.sweep(self.administration.connections)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a task and keep hold of it until it is done."""
@@ -199,6 +252,8 @@ class Gateway:
             handed_over: another process accepts on the same sockets already, so the address is ready all the while.
         """
         self._ops.ready = handed_over
+        if handed_over:
+            self.administration.give_up()
         settings = self.config.server
         await self._drain.in_order(settings.ready_grace_s, settings.drain_s, handed_over=handed_over)
         await self._free()
@@ -210,14 +265,16 @@ class Gateway:
         await self._free()
 
     async def _free(self) -> None:
-        if self._ticker is not None:
-            self._ticker.cancel()
-        self._unfinished.close()
+        self._ticker.stop()
+        self.plans.end_unfinished()
+        await self._books.flushed()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for provider in self._providers.values():
-            await provider.close()
+        await self.administration.close()
+        await self.plans.close()
+        await self._usage.aclose()
+        await self.state.aclose(CLOSE_S)
         self._access_log.flush()
 
 
@@ -229,6 +286,7 @@ async def start(
     access_log: TextIO | None = sys.stdout,
     spliced: bool | None = None,
     local_only: frozenset[str] = frozenset(),
+    source: ConfigSource = NO_SOURCE,
     sockets: Sequence[socket.socket] = (),
     clock: Clock = time.monotonic,
     wall_clock: WallClock = time.time,
@@ -240,6 +298,7 @@ async def start(
         access_log: where the lines go, None for nowhere.
         spliced: False keeps to aiohttp's public interfaces; None asks the self-check.
         local_only: tenants refused to requests that came through a proxy.
+        source: where the configuration came from, and is read again.
         sockets: that listen already and are used instead of any address.
 
     Raises:
@@ -249,9 +308,10 @@ async def start(
     await gateway.open(
         config.server.host if host is None else host,
         config.server.port if port is None else port,
-        access_log=access_log if config.server.access_log else None,
+        access_log=access_log,
         spliced=spliced,
         local_only=local_only,
+        source=source,
         sockets=sockets,
     )
     return gateway
@@ -266,15 +326,9 @@ async def _can_splice() -> bool:
     return True
 
 
-async def _warm_up(name: str, provider: Provider) -> None:
-    wanted = provider.settings.pool.warm
-    if wanted and not await provider.warm_up():
-        log.warning("the provider %s cannot be reached yet", name)
-
-
-def _request_ids() -> Iterator[str]:
-    """Ids that nobody can guess: 96 random bits each, drawn from the system by the thousand."""
+def _serials(wall_clock: WallClock) -> Iterator[str]:
+    """Names that nobody can guess, in the order of time; their random bits come from the system by the thousand."""
     while True:
-        drawn = secrets.token_hex(12 * 1024)
-        for at in range(0, len(drawn), 24):
-            yield "req_" + drawn[at : at + 24]
+        drawn = secrets.token_bytes(ID_RANDOM_BYTES * 1024)
+        for at in range(0, len(drawn), ID_RANDOM_BYTES):
+            yield new_exchange_id(int(wall_clock() * 1_000_000), drawn[at : at + ID_RANDOM_BYTES])

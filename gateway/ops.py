@@ -26,9 +26,13 @@ class Ops:
     def __init__(self, settings: OpsSettings, metrics: Metrics, circuits: Callable[[], Mapping[str, object]]) -> None:
         self._metrics = metrics
         self._circuits = circuits
+        self.ready = False
+        self.configure(settings)
+
+    def configure(self, settings: OpsSettings) -> None:
+        """Go by these settings from now on."""
         token = settings.metrics_token
         self._token = token.get_secret_value().encode() if token is not None else None
-        self.ready = False
 
     @property
     def pages(self) -> dict[str, Page]:

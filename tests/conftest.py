@@ -9,7 +9,7 @@ import importlib
 import itertools
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ LEAK_PATIENCE_S = 1.0
 """How long tasks and sockets that are already closing may take; nothing waits so long in a clean test."""
 TEST_PATIENCE_S = 60.0
 """An async test that takes so long waits for what never comes: it is broken off, its tasks printed."""
+SOAK_PATIENCE_S = 600.0
+"""The same at full size, where outages last half a minute and limits have minutes."""
 GRACE_S = 0.05
 """What a gateway gives the exchanges that a test leaves running."""
 
@@ -101,10 +103,10 @@ def leaks(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-async def _watch_for_leaks() -> AsyncIterator[None]:
+async def _watch_for_leaks(soaking: bool) -> AsyncIterator[None]:
     tasks_before, sockets_before = asyncio.all_tasks(), open_sockets()
     loop = asyncio.get_running_loop()
-    alarm = Alarm(tasks_before, TEST_PATIENCE_S, CLOSE_PATIENCE_S)
+    alarm = Alarm(tasks_before, SOAK_PATIENCE_S if soaking else TEST_PATIENCE_S, CLOSE_PATIENCE_S)
     yield
     alarm.cancel()
     deadline_s = loop.time() + LEAK_PATIENCE_S
@@ -166,17 +168,55 @@ async def tls_upstream(ca: trustme.CA) -> AsyncIterator[ScriptedUpstream]:
     await close_in_time("the scripted upstream on TLS", scripted.stop)
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A file of SQLite that is migrated and has no rows: to copy it is quicker than to migrate another."""
+    made: bytes = importlib.import_module("tests.databases").migrated(tmp_path_factory.mktemp("sqlite"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def postgres_of_session() -> Iterator[Any]:
+    """The one PostgreSQL of this session, started on first use; ask for ``tests.databases.postgres_server``."""
+    yield from importlib.import_module("tests.databases").serving()
+
+
+@pytest.fixture(scope="session")
+def redis_of_session() -> Iterator[Any]:
+    """The one Redis of this session, likewise; ask for ``tests.redis_server.redis_server``."""
+    yield from importlib.import_module("tests.redis_server").serving()
+
+
+@pytest.fixture
+def new_database(migrated_file: bytes, tmp_path: Path) -> Callable[[], str]:
+    """Makes a database of the test's own, migrated and empty; returns its ``stores.database_url``."""
+    numbers = itertools.count()
+
+    def make() -> str:
+        path = tmp_path / f"gateway-{next(numbers)}.db"
+        path.write_bytes(migrated_file)
+        return f"sqlite:///{path}"
+
+    return make
+
+
+def with_database(yaml_text: str, url: str) -> str:
+    """The text of a ``gateway.yaml`` with a database, unless it has one; none shall be in the working directory."""
+    return yaml_text if "stores:" in yaml_text else f"{yaml_text}\nstores: {{database_url: '{url}'}}\n"
+
+
 class MakeGateway(Protocol):
     """``await make_gateway(yaml_text, start={"spliced": False}, OPENAI_API_KEY="sk-…")``.
 
-    ``start`` holds further arguments of :func:`gateway.app.start`; the rest are environment variables by name.
+    Each gets a database of its own, unless the text names one. ``start`` holds further arguments of
+    :func:`gateway.app.start`; the rest are environment variables by name.
     """
 
     def __call__(self, yaml_text: str, *, start: Mapping[str, Any] = ..., **env: str) -> Awaitable["Gateway"]: ...
 
 
 @pytest.fixture
-async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
+async def make_gateway(tmp_path: Path, new_database: Callable[[], str]) -> AsyncIterator[MakeGateway]:
     """Starts gateways from the text of a ``gateway.yaml`` on a free port of loopback; closes them after the test.
 
     They see only the environment that the test gives. The package is imported on first use, so that tests of
@@ -188,7 +228,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
     async def make(yaml_text: str, *, start: Mapping[str, Any] = MappingProxyType({}), **env: str) -> "Gateway":
         app, config = importlib.import_module("gateway.app"), importlib.import_module("gateway.config")
         path = tmp_path / f"gateway-{next(numbers)}.yaml"
-        path.write_text(yaml_text, encoding="utf-8")
+        path.write_text(with_database(yaml_text, new_database()), encoding="utf-8")
         running: Gateway = await app.start(config.load(path, env), host="127.0.0.1", port=0, **start)
         closing.push_async_callback(close_in_time, f"the gateway {running.url}", partial(running.close, GRACE_S))
         return running

@@ -10,7 +10,7 @@ import pytest
 
 from gateway import app
 from gateway.config import load
-from tests.conftest import MakeGateway
+from tests.conftest import MakeGateway, with_database
 from tests.provider_answers import openai_answer, openai_chunk, openai_stream
 from tests.raw_client import RawClient
 from tests.raw_connection import read_boundary
@@ -22,9 +22,9 @@ EMPTY = "server: {host: 127.0.0.1, port: 0}\nproviders: {}\nmodels: {}\ntenants:
 
 
 def written(folder: Path) -> Path:
-    """A configuration of nothing but an address."""
+    """A configuration of nothing but addresses."""
     path = folder / "gateway.yaml"
-    path.write_text(EMPTY)
+    path.write_text(with_database(EMPTY, f"sqlite:///{folder}/gateway.db"))
     return path
 
 

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from gateway.core.hold import Ceiling
+from gateway.core.ledger import price_text
 from gateway.core.pricing import Price, PriceTable
 from gateway.core.quantity import NotSwitch, Seconds
 from gateway.core.settings import Settings
@@ -142,6 +144,11 @@ class Target:
     weight: int = 1
     price: Price | None = None
     circuit: str = ""
+    price_text: str | None = field(init=False, repr=False, compare=False)
+    """The price as an opening row keeps it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "price_text", price_text(self.price))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,11 @@ class Route:
     balance: Balance = "ordered"
     hedge: HedgeSettings | None = None
     slow_first_token_s: float | None = None
+    ceiling: Ceiling = field(init=False, repr=False, compare=False)
+    """What a request costs at most, whichever target serves."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ceiling", Ceiling(target.price for target in self.targets))
 
 
 class ModelTable:
@@ -174,6 +186,9 @@ class ModelTable:
         dialects: the dialect of each provider.
         prices: asked where a model has no price of its own, by the name that the provider knows.
         unpriced: the price where that finds nothing; None refuses.
+
+    Attributes:
+        settings, unpriced: as given.
     """
 
     def __init__(
@@ -183,10 +198,10 @@ class ModelTable:
         prices: PriceTable,
         unpriced: Price | None,
     ) -> None:
-        self._models = dict(models)
+        self.settings: Mapping[str, ModelSettings] = dict(models)
         self._dialects = dict(dialects)
         self._prices = prices
-        self._unpriced = unpriced
+        self.unpriced = unpriced
         self._exact = {name: self._route(name, name) for name in models if not name.endswith(ANY)}
         patterns = [name for name in models if name.endswith(ANY)]
         self._patterns = tuple((p[:-1], p) for p in sorted(patterns, key=len, reverse=True))
@@ -206,13 +221,13 @@ class ModelTable:
 
     def names(self) -> tuple[str, ...]:
         """Return exact names and patterns in the configuration's order: the closed set of metric labels."""
-        return tuple(self._models)
+        return tuple(self.settings)
 
     def labels(self) -> tuple[tuple[str, str], ...]:
         """Return each pair of provider and configured name that can occur: the known metric series."""
         return tuple(
             dict.fromkeys(
-                (provider, name) for name, model in self._models.items() for provider, _ in model.target_names
+                (provider, name) for name, model in self.settings.items() for provider, _ in model.target_names
             )
         )
 
@@ -221,13 +236,13 @@ class ModelTable:
         return tuple(
             dict.fromkeys(
                 (provider, _circuit(label, model))
-                for label, settings in self._models.items()
+                for label, settings in self.settings.items()
                 for provider, model in settings.target_names
             )
         )
 
     def _route(self, asked: str, label: str) -> Route:
-        settings = self._models[label]
+        settings = self.settings[label]
         targets = tuple(
             self._target(provider, asked if model == ANY else model, weight, settings.price, _circuit(label, model))
             for (provider, model), weight in zip(settings.target_names, settings.weights, strict=True)
@@ -245,7 +260,7 @@ class ModelTable:
         )
 
     def _target(self, provider: str, model: str, weight: int, price: Price | None, circuit: str) -> Target:
-        price = price or self._prices.lookup(model) or self._unpriced
+        price = price or self._prices.lookup(model) or self.unpriced
         return Target(provider=provider, model=model, weight=weight, price=price, circuit=circuit)
 
 

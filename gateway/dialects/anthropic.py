@@ -133,6 +133,7 @@ class Messages:
     upstream_path = "/v1/messages"
     priced = True
     generates = True
+    output_limit = None
 
     def view(self, document: Mapping[str, Any]) -> op.RequestView:
         model = op.model_name(document)

@@ -162,6 +162,7 @@ class _Endpoint:
     dialect = OPENAI
     priced = True
     generates = True
+    output_limit: str | None = None
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
         return format_event(OPENAI.error_body(error, request_id))
@@ -185,7 +186,7 @@ class ChatCompletions(_Endpoint):
     name = "chat"
     path = "/v1/chat/completions"
     upstream_path = "/chat/completions"
-    needs = "messages"
+    output_limit: str | None = "max_completion_tokens"
 
     def view(self, document: Mapping[str, Any]) -> op.RequestView:
         model = op.model_name(document)
@@ -197,7 +198,7 @@ class ChatCompletions(_Endpoint):
         return op.RequestView(
             model=model,
             stream=op.flag(document, "stream"),
-            choices=op.count(document, "n", op.MAX_CHOICES) or 1,
+            choices=self._choices(document),
             max_output=max_output or op.count(document, "max_tokens", op.MAX_OUTPUT_TOKENS),
             usage_asked=isinstance(options, dict) and options.get("include_usage") is True,
             prompt_tokens=estimate_prompt(document),
@@ -206,6 +207,9 @@ class ChatCompletions(_Endpoint):
     def _check_prompt(self, document: Mapping[str, Any]) -> None:
         op.need_list(document, "messages")
 
+    def _choices(self, document: Mapping[str, Any]) -> int:
+        return op.count(document, "n", op.MAX_CHOICES) or 1
+
 
 class Completions(ChatCompletions):
     """https://platform.openai.com/docs/api-reference/completions/create"""
@@ -213,10 +217,19 @@ class Completions(ChatCompletions):
     name = "text_completion"
     path = "/v1/completions"
     upstream_path = "/completions"
+    # without a maximum it writes 16 tokens: a larger one that nobody asked for would change the answer
+    output_limit = None
 
     def _check_prompt(self, document: Mapping[str, Any]) -> None:
         if not isinstance(document.get("prompt"), str | list):
             op.refuse("`prompt` must be a string or a list.", "prompt")
+
+    def _choices(self, document: Mapping[str, Any]) -> int:
+        """Answers that are generated, whether they are sent or not: `best_of` of each prompt, else `n`."""
+        each = max(op.count(document, "best_of", op.MAX_CHOICES) or 1, super()._choices(document))
+        prompt = document["prompt"]
+        # a list of numbers is one prompt, as tokens
+        return each * (len(prompt) if isinstance(prompt, list) and not all(type(p) is int for p in prompt) else 1)
 
 
 class Embeddings(_Endpoint):

@@ -20,9 +20,9 @@ MAX_CHOICES = 128
 class RequestView:
     """The few fields of a request that the gateway reads; the rest passes unseen.
 
-    ``max_output`` is tokens per choice, None if the request names none; ``prompt_tokens`` is an estimate;
-    ``usage_asked``: the client itself wants the final usage event; ``continues``: the id of the answer that the
-    request continues, which only the target that gave it knows.
+    ``choices`` are the answers that are generated, ``max_output`` is tokens of each, None if the request names none;
+    ``prompt_tokens`` is an estimate; ``usage_asked``: the client itself wants the final usage event; ``continues``: the
+    id of the answer that the request continues, which only the target that gave it knows.
     """
 
     model: str
@@ -66,6 +66,7 @@ class Operation(Protocol):
         upstream_path: what is appended to the provider's base URL.
         priced: the answer costs money; an unpriced model is refused.
         generates: the answer is written by the model, token by token.
+        output_limit: the request field that bounds the tokens of each answer, None where none may be put in.
     """
 
     @property
@@ -80,6 +81,8 @@ class Operation(Protocol):
     def priced(self) -> bool: ...
     @property
     def generates(self) -> bool: ...
+    @property
+    def output_limit(self) -> str | None: ...
 
     def view(self, document: Mapping[str, Any]) -> RequestView:
         """Read the request. Raises GatewayError (`invalid_request`) naming the field that is wrong."""

@@ -100,6 +100,7 @@ class Responses:
     upstream_path = "/responses"
     priced = True
     generates = True
+    output_limit = "max_output_tokens"
 
     def view(self, document: Mapping[str, Any]) -> op.RequestView:
         model = op.model_name(document)

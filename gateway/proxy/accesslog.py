@@ -22,9 +22,13 @@ class AccessLog:
     """
 
     def __init__(self, out: TextIO | None, least: str = "info") -> None:
+        self._lines: list[bytes] = []
+        self.configure(out, least)
+
+    def configure(self, out: TextIO | None, least: str) -> None:
+        """Go by these settings from now on; arguments are those of the constructor."""
         self._out = out
         self._least = logging.getLevelNamesMapping()[least.upper()]
-        self._lines: list[bytes] = []
 
     def write(self, exchange: Exchange, now: float) -> None:
         """Add the line of a settled exchange. `now` is a reading of the clock that started it."""

@@ -9,9 +9,11 @@ from gateway.core.body import parse_strict
 from gateway.core.errors import GatewayError
 from gateway.core.routing import ModelTable, Route
 from gateway.dialects import Operation
+from gateway.proxy.books import Books
 from gateway.proxy.exchange import Exchange, Order
 from gateway.proxy.grants import Grants
 from gateway.proxy.settings import ServerSettings
+from gateway.proxy.wishes import Wishes
 from gateway.tenancy.tenants import Identity, Tenants
 
 FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -67,9 +69,13 @@ class Admission:
         settings: ServerSettings,
         tenants: Tenants,
         models: ModelTable,
+        wishes: Wishes,
+        books: Books,
         grants: Grants,
         local_only: frozenset[str] = frozenset(),
     ) -> None:
+        self._wishes = wishes
+        self._books = books
         self._grants = grants
         self._settings = settings
         self._tenants = tenants
@@ -101,12 +107,14 @@ class Admission:
         document = parse_strict(body)
         view = operation.view(document)
         exchange.asked = view.model
-        self._lower_deadline(exchange)
+        self._wishes.heed(exchange)
         route = self.route(identity, view.model)
         exchange.label = route.label
         self._check_route(route, operation)
         order = Order(operation, identity, view, route, body, document)
         exchange.order = order
+        if operation.priced:
+            self._books.check()
         await self._grants.take(exchange, order)
         return order
 
@@ -146,17 +154,6 @@ class Admission:
                 param="model",
             )
         return route
-
-    def _lower_deadline(self, exchange: Exchange) -> None:
-        """Obey `x-gateway-timeout-s`: it can shorten the wait and not lengthen it."""
-        wish = exchange.request.headers.get("x-gateway-timeout-s")
-        if wish is None:
-            return
-        seconds = float(wish) if wish.isascii() and wish.replace(".", "", 1).isdigit() else 0.0
-        if seconds <= 0:
-            raise GatewayError("invalid_request", "x-gateway-timeout-s must be a number of seconds greater than 0.")
-        exchange.wished_s = seconds
-        exchange.deadline = min(exchange.deadline, exchange.started_at + seconds)
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         headers = request.headers

@@ -25,7 +25,7 @@ class Catalogue:
         self._models = models
         self._since = since
 
-    def answer(self, exchange: Exchange) -> web.Response:
+    async def answer(self, exchange: Exchange) -> web.Response:
         """The list, or one model where the path names one.
 
         Raises:

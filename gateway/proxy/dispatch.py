@@ -17,6 +17,7 @@ from gateway.core.outcome import CONSEQUENCES, Outcome
 from gateway.core.routing import Target
 from gateway.metrics import Metrics
 from gateway.proxy.answers import Answer, StreamAnswer
+from gateway.proxy.books import Books
 from gateway.proxy.downstream import downstream_of
 from gateway.proxy.exchange import Attempt, Exchange, Order
 from gateway.proxy.hedging import Hedging, Runner
@@ -59,6 +60,7 @@ class Dispatch:
         upstreams: Upstreams,
         targets: Targets,
         pins: Pins,
+        books: Books,
         metrics: Metrics,
         *,
         spliced: bool,
@@ -68,6 +70,7 @@ class Dispatch:
         self._upstreams = upstreams
         self._targets = targets
         self._pins = pins
+        self._books = books
         self._fallbacks = metrics.declared.fallbacks
         self._pool_wait = metrics.declared.pool_wait
         self._hedging = Hedging(metrics, clock)
@@ -232,6 +235,8 @@ class Dispatch:
             if provider != target.provider:
                 self._fallbacks.labels(provider, target.provider, reason).inc()
             way.turned_from = None
+        if way.exchange.entry is None:
+            self._books.open(way.exchange, way.order, target)
         attempt = Attempt(target, self._clock(), turn)
         way.exchange.attempts.append(attempt)
         return attempt
@@ -265,7 +270,7 @@ def _how_much_it_takes(refused: tuple[Target, NotNow]) -> tuple[int, float]:
 
 _WORDS = {
     Outcome.PROVIDER_THROTTLED: "Every provider of this model is over its limit. Try again later.",
-    Outcome.CIRCUIT_OPEN: "Every provider of this model has failed lately and is being left alone. Try again later.",
+    Outcome.CIRCUIT_OPEN: "Every provider of this model has failed lately or is drained. Try again later.",
     Outcome.OVERLOADED: "Every provider of this model has as many requests as it may. Try again later.",
 }
 

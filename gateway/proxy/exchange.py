@@ -10,6 +10,9 @@ from aiohttp import web
 
 from gateway.core.clock import Clock, WallClock
 from gateway.core.errors import GatewayError
+from gateway.core.hold import Steps
+from gateway.core.ledger import NO_TAGS
+from gateway.core.ledger import Opening as OpeningRow
 from gateway.core.outcome import CONSEQUENCES, Outcome, Verdict
 from gateway.core.quota import Grant
 from gateway.core.routing import Route, Target
@@ -17,6 +20,7 @@ from gateway.core.tokens import Usage
 from gateway.dialects import Dialect, Operation
 from gateway.dialects.operation import RequestView
 from gateway.proxy.downstream import Downstream
+from gateway.stores.sql.commit import Commit
 from gateway.tenancy.tenants import Identity
 from gateway.upstream.stream import UpstreamStream
 from gateway.upstream.targets import Turn
@@ -92,17 +96,47 @@ class Attempt:
 
 
 @dataclass(slots=True)
+class Holding:
+    """What an exchange has taken of its tenant's limits and budgets.
+
+    Attributes:
+        nanousd: what was held of the budgets at admission; None where no budget applies.
+        steps: how more is taken as the answer grows; None where all is held.
+        covered_tokens: output that is paid for, of a hold in steps.
+        is_settled: it has been given back, less what was used.
+    """
+
+    grant: Grant
+    nanousd: int | None = None
+    steps: Steps | None = None
+    covered_tokens: int = 0
+    is_settled: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """The ledger's rows of an exchange: the opening, and the closing once there is one."""
+
+    opening: OpeningRow
+    opened: Commit
+    closed: Commit | None = None
+
+
+@dataclass(slots=True)
 class Exchange:
     """One request and its answer.
 
     Attributes:
         id: ours, or the client's `x-request-id` where it is a plain word.
-        serial: ours, unique in this process whatever the client says.
+        serial: ours, unique for ever whatever the client says: its name in every store.
         operation: None where the request belongs to no endpoint.
         received_at: Unix seconds. All other times are readings of the injected monotonic clock.
         deadline: until which a stream's first content must be there.
         wished_s: the client's own limit in seconds, where it set one.
-        grant: what it has taken of its tenant's limits.
+        tags: JSON object of the tags that the client gave it.
+        holding: what it has taken of its tenant's limits and budgets, where it has any.
+        entry: its rows in the ledger, from its first attempt on.
+        accounted: usage and cost are known.
         identity, asked, label: who asked for which model, and under which configured name it is served: known to log
             and metrics even where admission refuses.
         served: the attempt that brought the answer.
@@ -125,7 +159,9 @@ class Exchange:
     asked: str | None = None
     label: str | None = None
     order: Order | None = None
-    grant: Grant | None = None
+    tags: str = NO_TAGS
+    holding: Holding | None = None
+    entry: Entry | None = None
     attempts: list[Attempt] = field(default_factory=list)
     served: Attempt | None = None
     downstream: Downstream | None = None
@@ -138,6 +174,7 @@ class Exchange:
     error: GatewayError | None = None
     usage: Usage = field(default_factory=Usage)
     cost_nanousd: int = 0
+    accounted: bool = False
     flushed_tokens: int = 0
 
     @property
@@ -165,19 +202,23 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Opens exchanges. `new_id` makes ids that nobody can guess; `deadline_s` is for their first content."""
+    """Opens exchanges. `new_serial` makes ids that nobody can guess; `deadline_s` is for their first content."""
 
     clock: Clock
     wall_clock: WallClock
-    new_id: Callable[[], str]
+    new_serial: Callable[[], str]
     deadline_s: float
+
+    def new_id(self) -> str:
+        """A request id."""
+        return f"req_{self.new_serial()}"
 
     def begin(self, request: web.BaseRequest, dialect: Dialect, operation: Operation | None) -> Exchange:
         given = request.headers.get("x-request-id")
         now = self.clock()
-        serial = self.new_id()
+        serial = self.new_serial()
         return Exchange(
-            id=given if given is not None and _CLIENT_REQUEST_ID.fullmatch(given) else serial,
+            id=given if given is not None and _CLIENT_REQUEST_ID.fullmatch(given) else f"req_{serial}",
             serial=serial,
             dialect=dialect,
             operation=operation,

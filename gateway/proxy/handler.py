@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, Protocol, cast
 
 from aiohttp import web
 
@@ -11,7 +12,6 @@ from gateway.core.outcome import Outcome
 from gateway.dialects import ANTHROPIC, OPENAI, Dialect, Operation
 from gateway.metrics import Metrics
 from gateway.proxy.admission import Admission
-from gateway.proxy.catalogue import Catalogue
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Exchange, Opening
 from gateway.proxy.live import LiveStreams
@@ -49,6 +49,17 @@ def _this_task() -> asyncio.Task[Any]:
     return cast("asyncio.Task[Any]", asyncio.current_task())
 
 
+class KeyPage(Protocol):
+    """A page that belongs to whoever has a key: which models there are, what was used."""
+
+    async def answer(self, exchange: Exchange) -> web.Response:
+        """Authenticate, and answer with the exchange's status set.
+
+        Raises:
+            GatewayError: no key, or nothing to show.
+        """
+
+
 class Line:
     """Takes requests through the phases."""
 
@@ -74,11 +85,14 @@ class Line:
         self._unfinished = unfinished
         self._gate = gate
         self._request_overhead = metrics.declared.overhead.labels("request")
+        self._running = 0
+        self._when_empty: Callable[[], None] | None = None
 
     async def serve(self, request: web.BaseRequest, operation: Operation) -> web.StreamResponse:
         """Answer one request for an operation. Every way out of here is settled exactly once."""
         exchange = self.begin(request, operation)
         self._live.add(exchange, _this_task())
+        self._running += 1
         has_place = False
         try:
             await self._gate.enter(exchange.deadline - exchange.started_at)
@@ -110,6 +124,18 @@ class Line:
             exchange.stream.abort()
         self._live.discard(exchange)
         self._settlement.settle(exchange)
+        self._running -= 1
+        self._tell_if_empty()
+
+    def retire(self, when_empty: Callable[[], None]) -> None:
+        """Another line takes the requests from now on; have it told, once, when the last exchange of this one ends."""
+        self._when_empty = when_empty
+        self._tell_if_empty()
+
+    def _tell_if_empty(self) -> None:
+        if self._when_empty is not None and not self._running:
+            when_empty, self._when_empty = self._when_empty, None
+            when_empty()
 
     async def _say_draining(self, exchange: Exchange) -> web.StreamResponse:
         """End an exchange that was cancelled because the gateway leaves: where it stands decides how.
@@ -139,14 +165,17 @@ class Line:
         finally:
             self._settlement.settle(exchange)
 
-    async def list_models(self, request: web.BaseRequest, models: Catalogue) -> web.StreamResponse:
-        """Answer `GET /v1/models`."""
+    async def show(self, request: web.BaseRequest, page: KeyPage) -> web.StreamResponse:
+        """Answer a page for whoever has a key; what it refuses is told in the caller's dialect."""
         exchange = self.begin(request, None)
         try:
-            response = models.answer(exchange)
+            response = await page.answer(exchange)
             exchange.outcome = Outcome.SUCCESS
         except GatewayError as error:
             return await self._relay.refuse(exchange, error)
+        except asyncio.CancelledError:
+            exchange.outcome = Outcome.CLIENT_CLOSED
+            raise
         else:
             return response
         finally:

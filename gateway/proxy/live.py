@@ -8,6 +8,7 @@ from gateway.core.clock import Clock
 from gateway.core.outcome import Outcome
 from gateway.core.sse import comment
 from gateway.metrics import Metrics
+from gateway.proxy.books import Books
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.relay import STREAM_HEADERS, head_of
@@ -23,19 +24,21 @@ class LiveStreams:
     """Every exchange of an operation, streamed or not, until its settlement.
 
     Args:
-        keepalive_s: silence after which the client gets a comment.
+        keepalive_s: silence after which the client gets a comment; may be set anew at any time.
         start: starts a task and keeps it (keep-alives before the first content have to open the answer).
     """
 
     def __init__(
         self,
         metrics: Metrics,
+        books: Books,
         keepalive_s: float,
         clock: Clock,
         start: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._metrics = metrics
-        self._keepalive_s = keepalive_s
+        self._books = books
+        self.keepalive_s = keepalive_s
         self._clock = clock
         self._start = start
         self._exchanges: dict[int, Exchange] = {}
@@ -115,13 +118,14 @@ class LiveStreams:
             route = self._metrics.route(order.identity.tenant.id, target.provider, order.route.label)
             route.tokens_output.inc(fresh)
             exchange.flushed_tokens += fresh
+            self._books.progress(exchange)
 
     def _keep_alive(self, exchange: Exchange, now: float) -> None:
         stream, downstream = exchange.stream, exchange.downstream
         if downstream is None or not _may_comment(exchange):
             return
         last = stream.last_at if stream is not None else exchange.started_at
-        if now - max(last, exchange.kept_alive_at or last) < self._keepalive_s:
+        if now - max(last, exchange.kept_alive_at or last) < self.keepalive_s:
             return
         exchange.kept_alive_at = now
         self._start(self._send(exchange, downstream))

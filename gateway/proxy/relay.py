@@ -12,8 +12,11 @@ from gateway.core.errors import GatewayError
 from gateway.core.outcome import Outcome
 from gateway.metrics import Metrics
 from gateway.proxy.answers import ProviderRefusal, StreamAnswer, WholeAnswer
+from gateway.proxy.books import Books
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.grants import Grants
+from gateway.proxy.settlement import Settlement
 from gateway.tenancy.refusals import rate_limit_headers
 from gateway.upstream.pool import Response
 from gateway.upstream.stream import UpstreamStream
@@ -34,6 +37,7 @@ _ENDINGS = {
     Outcome.TRUNCATED: "The provider broke off; the answer is incomplete.",
     Outcome.STREAM_ERROR: "The provider reported an error; the answer is incomplete.",
     Outcome.PROVIDER_ERROR: "The provider sent something that cannot be relayed; the answer is incomplete.",
+    Outcome.BUDGET_CUT: "The budget is used up; the answer is incomplete.",
     Outcome.DEADLINE_EXCEEDED: "The stream reached its time limit; the answer is incomplete.",
     Outcome.DRAINING: "The gateway is shutting down; the answer is incomplete. Try again.",
     Outcome.INTERNAL: "The gateway failed; the answer is incomplete.",
@@ -45,8 +49,8 @@ def head_of(exchange: Exchange, provider: str | None = None) -> dict[str, str]:
     headers = {"Server": SERVER, "x-request-id": exchange.id, "X-Content-Type-Options": "nosniff"}
     if exchange.dialect.name == "anthropic":
         headers["request-id"] = exchange.id
-    if exchange.grant is not None:
-        headers.update(rate_limit_headers(exchange.grant))
+    if exchange.holding is not None:
+        headers.update(rate_limit_headers(exchange.holding.grant))
     target = exchange.target
     if target is not None:
         headers["x-gateway-provider"] = provider or target.provider
@@ -57,14 +61,30 @@ def head_of(exchange: Exchange, provider: str | None = None) -> dict[str, str]:
 
 
 class Relay:
-    """Sends answers and refusals."""
+    """Sends answers and refusals.
 
-    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+    Nothing of an answer leaves before its opening row is committed, and its end not before the closing one, or not
+    before `ledger.end_wait_s` has passed.
+    """
+
+    def __init__(self, books: Books, grants: Grants, settlement: Settlement, metrics: Metrics, clock: Clock) -> None:
+        self._books = books
+        self._grants = grants
+        self._settlement = settlement
         self._first_byte = metrics.declared.overhead.labels("first_byte")
         self._clock = clock
 
     async def send(self, exchange: Exchange, answer: StreamAnswer | WholeAnswer) -> web.StreamResponse:
-        """Send an answer; returns when the client has it, or when it cannot have more of it."""
+        """Send an answer; returns when the client has it, or when it cannot have more of it.
+
+        Raises:
+            GatewayError: it cannot be written down that there is one.
+        """
+        try:
+            await self._books.opened(exchange)
+        except BaseException:
+            answer.drop()
+            raise
         if isinstance(answer, StreamAnswer):
             return await self._stream(exchange, answer)
         headers = {**answer.headers, **head_of(exchange), "Content-Type": answer.content_type}
@@ -72,11 +92,13 @@ class Relay:
         if answer.rest is not None:
             return await self._large(exchange, answer, answer.rest, headers)
         exchange.answer, exchange.outcome = answer.document, Outcome.SUCCESS
+        await self._settlement.close(exchange)
         return web.Response(body=answer.body, headers=headers)
 
     async def _stream(self, exchange: Exchange, answer: StreamAnswer) -> web.StreamResponse:
         downstream, stream = answer.downstream, answer.stream
         exchange.stream = stream
+        self._grants.allow(exchange, stream)
         first = stream.take()
         if not downstream.begun:
             exchange.status = 200
@@ -96,6 +118,7 @@ class Relay:
     async def _close(self, exchange: Exchange, stream: UpstreamStream) -> None:
         """The closing event is here and nothing of it has gone: what must be durable first, is awaited here."""
         exchange.outcome = Outcome.SUCCESS
+        await self._settlement.close(exchange)
         await stream.finish()
 
     async def _break_off(self, exchange: Exchange, error: GatewayError, downstream: Downstream) -> None:
@@ -116,27 +139,29 @@ class Relay:
     async def _large(
         self, exchange: Exchange, answer: WholeAnswer, rest: Response, headers: Mapping[str, str]
     ) -> web.StreamResponse:
-        """Relay a large answer as it comes; a broken one breaks the client's connection."""
+        """Relay a large answer as it comes, its last byte when it is written down; a broken one breaks off."""
         response = web.StreamResponse(headers=dict(headers))
         response.content_length = rest.content_length
         exchange.status = 200
-        tail = answer.body
+        tail, last = answer.body, answer.body[-1:]
         try:
             async with asyncio.timeout(answer.deadline - self._clock()):
                 await response.prepare(exchange.request)
-                await response.write(answer.body)
-                while data := await rest.content.readany():
+                await response.write(answer.body[:-1])
+                while data := await _more(rest):
                     tail = tail[-TAIL_BYTES:] + data
-                    await response.write(data)
-            exchange.outcome = Outcome.SUCCESS
+                    await response.write(last + data[:-1])
+                    last = data[-1:]
+            exchange.outcome = Outcome.TRUNCATED if data is None else Outcome.SUCCESS
         except TimeoutError:
             exchange.outcome = Outcome.DEADLINE_EXCEEDED
-        except aiohttp.ClientError:
-            exchange.outcome = Outcome.TRUNCATED
         finally:
             rest.close()
             exchange.answer_tail = tail[-TAIL_BYTES:]
-        if exchange.outcome is not Outcome.SUCCESS and exchange.request.transport is not None:
+        if exchange.outcome is Outcome.SUCCESS:
+            await self._settlement.close(exchange)
+            await response.write(last)
+        elif exchange.request.transport is not None:
             exchange.request.transport.abort()
         return response
 
@@ -164,3 +189,11 @@ class Relay:
         if error.headers.get("Connection") == "close":
             response.force_close()
         return response
+
+
+async def _more(rest: Response) -> bytes | None:
+    """The next piece of a body: empty at its end, None where it broke. A client that breaks raises elsewhere."""
+    try:
+        return await rest.content.readany()
+    except aiohttp.ClientError:
+        return None

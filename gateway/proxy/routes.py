@@ -1,16 +1,20 @@
 """Which path belongs to what: the table of routes, and clear answers for everything outside it."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import HttpVersion10, HttpVersion11, http_exceptions, web
 
 from gateway.core.errors import GatewayError
 from gateway.core.outcome import Outcome
 from gateway.dialects import OPERATIONS, Operation
-from gateway.proxy import catalogue
-from gateway.proxy.handler import Line
+from gateway.proxy import account_page, catalogue
+from gateway.proxy.handler import KeyPage, Line
 
 Page = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+ADMIN = "/admin"
+"""The admin API and all its paths."""
 
 
 class Routes:
@@ -18,13 +22,28 @@ class Routes:
 
     Args:
         pages: further GET routes (health, metrics) by path.
+        account: answers `GET /v1/usage`; None: there is no such page.
+        admin: answers everything under `/admin`; None: it is served elsewhere, so there is nothing.
     """
 
-    def __init__(self, line: Line, models: catalogue.Catalogue, pages: dict[str, Page]) -> None:
+    def __init__(
+        self,
+        line: Line,
+        models: KeyPage,
+        pages: dict[str, Page],
+        account: KeyPage | None = None,
+        admin: Page | None = None,
+    ) -> None:
         self._line = line
         self._models = models
+        self._account = account
+        self._admin = admin
         self._pages = pages
         self._operations: dict[str, Operation] = {operation.path: operation for operation in OPERATIONS}
+
+    def lead_to(self, line: Line, models: KeyPage, account: KeyPage | None = None) -> None:
+        """Take further requests down another line; those under way stay on theirs."""
+        self._line, self._models, self._account = line, models, account
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.version not in (HttpVersion10, HttpVersion11):
@@ -38,18 +57,34 @@ class Routes:
             if request.method == "POST":
                 return await self._line.serve(request, operation)
             return await self._wrong_method(request, "POST")
-        page = self._pages.get(path)
-        is_models = path == catalogue.PATH or path.startswith(catalogue.PATH + "/")
-        if page is None and not is_models:
+        if self._admin is not None and (path == ADMIN or path.startswith(ADMIN + "/")):
+            return await self._admin(request)
+        page = self._page(path)
+        if page is None:
             error = GatewayError("not_found", "There is nothing here. The routes are listed in the README.")
             return await self._line.refuse(request, error)
         if request.method not in ("GET", "HEAD"):
             return await self._wrong_method(request, "GET, HEAD")
-        if page is not None:
-            response = await page(request)
-            response.headers["x-request-id"] = self._line.new_id()
-            return response
-        return await self._line.list_models(request, self._models)
+        return await page(request)
+
+    def _page(self, path: str) -> Page | None:
+        if path == catalogue.PATH or path.startswith(catalogue.PATH + "/"):
+            return partial(self._line.show, page=self._models)
+        if path == account_page.PATH and self._account is not None:
+            return partial(self._line.show, page=self._account)
+        page = self._pages.get(path)
+        return None if page is None else partial(self._open, page)
+
+    async def _open(self, page: Page, request: web.BaseRequest) -> web.StreamResponse:
+        """Show a page that needs no key, or has keys of its own."""
+        response = await page(request)
+        response.headers["x-request-id"] = self._line.new_id()
+        return response
+
+    def bad_request(self, request: web.BaseRequest, status: int, cause: BaseException | None) -> web.Response:
+        """The answer to what is not HTTP, or what failed outside the line: fixed words, nothing echoed."""
+        code = _code_of(status, cause)
+        return self._line.reject(request, GatewayError(code, _WORDS[code], headers={"Connection": "close"}), cause)
 
     async def _wrong_method(
         self, request: web.BaseRequest, allowed: str, *, then_close: bool = False
@@ -57,16 +92,6 @@ class Routes:
         headers = {"Allow": allowed, **({"Connection": "close"} if then_close else {})}
         error = GatewayError("method_not_allowed", f"This route takes {allowed} only.", headers=headers)
         return await self._line.refuse(request, error)
-
-
-def bad_request(line: Line) -> Callable[[web.BaseRequest, int, BaseException | None], web.Response]:
-    """The answer to what is not HTTP, or what failed outside the line: fixed words, nothing echoed."""
-
-    def answer(request: web.BaseRequest, status: int, cause: BaseException | None) -> web.Response:
-        code = _code_of(status, cause)
-        return line.reject(request, GatewayError(code, _WORDS[code], headers={"Connection": "close"}), cause)
-
-    return answer
 
 
 def _code_of(status: int, cause: BaseException | None) -> str:

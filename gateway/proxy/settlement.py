@@ -1,17 +1,21 @@
-"""Phase 4, settle: exactly once, whatever happened. Arithmetic on objects in memory: no await, nothing to cancel."""
+"""Phase 4, settle: exactly once, whatever happened.
+
+What a whole answer cost is worked out and written down before its closing event goes; everything else afterwards, by
+arithmetic on objects in memory that nothing can cancel.
+"""
 
 from collections.abc import Callable
 
 from gateway.core.clock import Clock
-from gateway.core.outcome import CONSEQUENCES, Billing, Outcome
+from gateway.core.outcome import CONSEQUENCES, Billing, Outcome, Verdict
 from gateway.core.pricing import cost_nanousd
 from gateway.core.routing import Target
 from gateway.core.tokens import Source
 from gateway.metrics import Metrics
 from gateway.metrics.declarations import NONE, PROVIDER_ERRORS
 from gateway.proxy.accesslog import AccessLog
+from gateway.proxy.books import Books
 from gateway.proxy.exchange import Attempt, Exchange
-from gateway.proxy.grants import Grants
 from gateway.proxy.usage import NOTHING, usage_of
 from gateway.upstream.stream import UpstreamStream
 
@@ -27,34 +31,48 @@ class Settlement:
         self,
         metrics: Metrics,
         access_log: AccessLog,
-        grants: Grants,
+        books: Books,
         remember: Callable[[str, str, Attempt], None],
         clock: Clock,
     ) -> None:
-        self._grants = grants
+        self._books = books
         self._metrics = metrics
         self._access_log = access_log
         self._remember = remember
         self._clock = clock
         self._overhead = metrics.declared.overhead.labels("settlement")
 
+    async def close(self, exchange: Exchange) -> None:
+        """Work out what a whole answer cost, and write it down; its closing event waits for this, for a while."""
+        self._account(exchange, self._clock())
+        await self._books.close(exchange)
+
     def settle(self, exchange: Exchange) -> None:
         """Book the exchange. Called once, from the line's `finally`."""
         now = self._clock()
-        outcome = exchange.outcome = exchange.outcome or Outcome.INTERNAL
-        self._end_attempts(exchange, outcome, now)
-        self._bill(exchange, outcome)
+        outcome = self._account(exchange, now)
+        self._books.end(exchange)
         self._count(exchange, outcome, now)
         if exchange.stream is not None and exchange.target is not None:
             self._count_stream(exchange, exchange.stream, exchange.target, now)
-        self._grants.settle(exchange)
         self._access_log.write(exchange, now)
         self._overhead.observe(self._clock() - now)
 
+    def _account(self, exchange: Exchange, now: float) -> Outcome:
+        """End its attempts, and know its usage and cost. The first time counts."""
+        outcome = exchange.outcome = exchange.outcome or Outcome.INTERNAL
+        if not exchange.accounted:
+            exchange.accounted = True
+            self._end_attempts(exchange, outcome, now)
+            self._bill(exchange, outcome)
+        return outcome
+
     def _end_attempts(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
         """What has not ended yet, ended as the exchange did: the attempt that served, or those that it was left in."""
+        # What says that no target was asked cannot have been the end of one.
+        left = Outcome.INTERNAL if CONSEQUENCES[outcome].verdict is Verdict.NONE else outcome
         for attempt in exchange.attempts:
-            attempt.end(outcome, now)
+            attempt.end(left, now)
             ended = attempt.outcome or outcome
             provider = self._metrics.provider(attempt.target.provider)
             provider.attempts(ended).inc()

@@ -197,13 +197,17 @@ def _decline(response: Response) -> None:
 
 
 def _body(call: _Call) -> bytes:
-    """The client's own bytes, changed only where they must: the model's name, the wish for usage."""
-    order, target = call.order, call.attempt.target
+    """The client's own bytes, changed only where they must: the model's name, the wish for usage, what is paid for."""
+    order, target, holding = call.order, call.attempt.target, call.exchange.holding
     changes: dict[str, bytes] = {}
     if target.model != order.view.model:
         changes["model"] = orjson.dumps(target.model)
     if order.view.stream and call.provider.settings.usage == "inject":
         changes.update(order.operation.asks_usage(order.document))
+    most, field = order.route.max_output, order.operation.output_limit
+    is_held = holding is not None and holding.nanousd is not None
+    if is_held and most is not None and field is not None and order.view.max_output is None:
+        changes[field] = b"%d" % most
     return splice_body(order.body, order.document, changes) if changes else order.body
 
 

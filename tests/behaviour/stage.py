@@ -24,13 +24,15 @@ COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
 RESPONSES = "/v1/responses"
 MESSAGES = "/v1/messages"
+COUNT_TOKENS = "/v1/messages/count_tokens"
 
-_PROMPTS: Mapping[str, dict[str, Any]] = {
+PROMPTS: Mapping[str, dict[str, Any]] = {
     CHAT: {"messages": [{"role": "user", "content": "Say something."}]},
     COMPLETIONS: {"prompt": "Say something."},
     EMBEDDINGS: {"input": "Say something."},
     RESPONSES: {"input": "Say something."},
     MESSAGES: {"messages": [{"role": "user", "content": "Say something."}], "max_tokens": 64},
+    COUNT_TOKENS: {"messages": [{"role": "user", "content": "Say something."}]},
 }
 
 
@@ -49,8 +51,8 @@ class StageClock:
 
 def asked(path: str, *, stream: bool = True, model: str | None = None, **fields: Any) -> dict[str, Any]:
     """The smallest request that an endpoint takes."""
-    name = model or ("claude" if path == MESSAGES else "gpt")
-    return {"model": name, **_PROMPTS[path], **({"stream": True} if stream else {}), **fields}
+    name = model or ("claude" if path.startswith(MESSAGES) else "gpt")
+    return {"model": name, **PROMPTS[path], **({"stream": True} if stream else {}), **fields}
 
 
 def asking(path: str, *headers: tuple[str, str], version: str = "HTTP/1.1", **fields: Any) -> bytes:
@@ -68,6 +70,7 @@ def config(
     key: str = "",
     targets: str | None = None,
     models: str = "",
+    sections: str = "",
     ca_file: str | None = None,
 ) -> str:
     """A ``gateway.yaml``: providers by name and base URL; names with ``claude`` in them speak Anthropic's dialect.
@@ -78,6 +81,7 @@ def config(
         tenant, key: further settings of the tenant and of its key, likewise.
         targets: those of the model ``gpt``; by default the first provider's ``gpt``.
         models: further lines of the section.
+        sections: further sections.
     """
     lines = [f"server: {server}", "pricing: {unpriced: {input: 1, output: 2}}", "providers:"]
     tls = f", tls: {{ca_file: {ca_file}}}" if ca_file else ""
@@ -96,7 +100,8 @@ def config(
         lines.append("  claude: {targets: [claude/claude]}")
     lines += [models] if models else []
     keys = f'{{id: web, hash: "{hash_key(KEY)}"{", " if key else ""}{key}}}'
-    lines += ["tenants:", f'  - {{id: acme, keys: [{keys}], models: ["*"]{", " if tenant else ""}{tenant}}}', ""]
+    lines += ["tenants:", f'  - {{id: acme, keys: [{keys}], models: ["*"]{", " if tenant else ""}{tenant}}}']
+    lines += [sections, ""] if sections else [""]
     return "\n".join(lines)
 
 

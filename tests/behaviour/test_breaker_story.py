@@ -8,7 +8,7 @@ import json
 import random
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from gateway.upstream.settings import PoolSettings, ProviderSettings
 from gateway.upstream.targets import Targets, Turn
 from tests.behaviour.conftest import MakeStage
 from tests.behaviour.stage import CHAT, MESSAGES, Stage, asking, hear, until_heard
+from tests.conftest import with_database
 from tests.provider_answers import openai_answer, openai_error, openai_stream
 from tests.raw_client import Answer, RawClient, json_request_wire, request_wire
 from tests.upstream.passing import HandClock
@@ -333,7 +334,9 @@ async def simulators() -> AsyncIterator[list[Simulator]]:
         await simulator.close()
 
 
-async def test_the_newcomers_session(simulators: list[Simulator], tmp_path: Path, hand: HandClock) -> None:
+async def test_the_newcomers_session(
+    simulators: list[Simulator], tmp_path: Path, hand: HandClock, new_database: Callable[[], str]
+) -> None:
     """The example of the documentation loads, and what is written about it happens: kill, open, restart, closed."""
     ports = [int(simulator.base_url.rpartition(":")[2]) for simulator in simulators]
     text = EXAMPLE.read_text("utf-8")
@@ -341,7 +344,7 @@ async def test_the_newcomers_session(simulators: list[Simulator], tmp_path: Path
         assert text.count(f"127.0.0.1:{written}/") == 1
         text = text.replace(f":{written}/", f":{port}/")
     file = tmp_path / "gateway.yaml"
-    file.write_text(text, "utf-8")
+    file.write_text(with_database(text, new_database()), "utf-8")
     (key,) = re.findall(r"The key is (\S+)\.", text)
     session = SESSION.read_text("utf-8")
     assert all(word in session for word in ("simulate --port 9001 &", "simulate --port 9002 &", f"Bearer {key}'"))

@@ -151,7 +151,9 @@ async def test_silence_ends_the_stream(make_stage: MakeStage, way: Way) -> None:
 
 @pytest.mark.parametrize("garbage", [b"", b"zz\r\nnonsense"])
 async def test_total_time_ends_the_stream(make_stage: MakeStage, way: Way, garbage: bytes) -> None:
-    """After total_s the stream ends, also where broken framing hides from aiohttp that nothing more can come."""
+    """After total_s the stream ends, also where broken framing hides from aiohttp that nothing more can come: from
+    whoever waits for a read then. Who comes to read later finds the connection closed.
+    """
     stage = await make_stage(way, provider="timeouts: {total_s: 30}")
     tongue, silent = TONGUES["chat"], asyncio.Event()
     before = body_of(tongue.begun())
@@ -163,8 +165,10 @@ async def test_total_time_ends_the_stream(make_stage: MakeStage, way: Way, garba
     body = await until_heard(client, before[-20:])
     stage.sweep(ahead_s=31)
     heard = Heard(head_, body + b"".join(c.payload for c in await client.chunks()), True)
-    code = "provider_error" if garbage and way.spliced else "deadline_exceeded"
-    assert said(heard, before)["error"]["code"] == code
+    codes = {"provider_error"} if garbage and way.spliced else {"deadline_exceeded"}
+    if garbage and not way.spliced:
+        codes.add("truncated")
+    assert said(heard, before)["error"]["code"] in codes
     await stage.upstream.closed(0)
 
 

@@ -82,7 +82,7 @@ async def test_failures_before_content_are_errors(stage: Stage) -> None:
         assert b"Secret" not in heard.body
     assert stage.value("requests_total") == len(FAILURES)
     assert stage.value("attempts_total", provider="one") == len(FAILURES)
-    await stage.upstream.until_open(stage.gateway._providers["one"].pool.idle())
+    await stage.upstream.until_open(stage.gateway.plans.current.providers["one"].pool.idle())
 
 
 @pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])

@@ -59,6 +59,7 @@ async def serving(folder: Path, upstream: ScriptedUpstream, server: str = LONG_G
     file.write_text(config({"one": upstream.openai_base}, server=server))
     process = await asyncio.create_subprocess_exec(
         *gateway_command("serve", "--config", str(file), "--port", "0"),
+        cwd=folder,
         env=environment(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

@@ -24,7 +24,7 @@ from gateway.upstream.provider import Provider
 from gateway.upstream.targets import Targets, TargetState
 from tests.metrics.text_format import read_exposition
 from tests.quick_loop import QuickLoop
-from tests.surface.exchanges import NOW_S, PRICE, HandProvider, admitted, no_limits, order_of
+from tests.surface.exchanges import NOW_S, PRICE, HandProvider, admitted, books_of, order_of
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 ASK = {"model": "gpt", "messages": [{"role": "user", "content": "x"}], "input": "x", "stream": True}
@@ -140,7 +140,7 @@ class Fleet:
         self.circuits = Circuits(self.metrics)
         circuits = [(name, "gpt") for name in names]
         self.targets = Targets(providers, circuits, self.loop.time, lambda: self.draw, self.circuits.changed)
-        self.circuits.watch(self.targets, names)
+        self.circuits.watch(self.targets)
         upstreams = _ToldUpstreams(
             providers,
             self.metrics,
@@ -150,10 +150,12 @@ class Fleet:
             wall_clock=self.loop.time,
         )
         self.pins = Pins()
+        self._books = books_of(self.metrics)
         self.dispatch = Dispatch(
             upstreams,
             self.targets,
             self.pins,
+            self._books,
             self.metrics,
             spliced=False,
             clock=self.loop.time,
@@ -161,9 +163,7 @@ class Fleet:
         )
         self._written = io.StringIO()
         self._log = AccessLog(self._written)
-        self._settlement = Settlement(
-            self.metrics, self._log, no_limits(self.metrics), self.pins.remember, self.loop.time
-        )
+        self._settlement = Settlement(self.metrics, self._log, self._books, self.pins.remember, self.loop.time)
         self.route = Route(
             "gpt",
             "gpt",

@@ -15,7 +15,7 @@ from gateway.upstream.settings import UnfinishedSettings
 from gateway.upstream.tap import TappedStream
 from tests.provider_answers import openai_chunk, openai_stream
 from tests.raw_connection import read_boundary
-from tests.surface.exchanges import NOW_S, order_of, tried
+from tests.surface.exchanges import NOW_S, books_of, order_of, tried
 from tests.upstream.passing import LIMITS, HandClient, HandClock, HandSplice, tapped
 from tests.upstream_script import end, event, wire_of
 
@@ -41,7 +41,8 @@ class Left:
         self.clock.now = NOW_S
         self.tasks: list[asyncio.Task[None]] = []
         self.settled: list[tuple[Exchange, Source, int]] = []
-        self.live = LiveStreams(Metrics("i", "1", ["acme"], ["gpt-4o-mini"], ["one"]), 5.0, self.clock, self._start)
+        metrics = Metrics("i", "1", ["acme"], ["gpt-4o-mini"], ["one"])
+        self.live = LiveStreams(metrics, books_of(metrics), 5.0, self.clock, self._start)
         policies = {"one": UnfinishedSettings(**{"settle": "drain", **policy})}
         self.unfinished = Unfinished(policies, self._start)
 

@@ -228,3 +228,17 @@ async def test_access_log_can_be_switched_off(make_gateway: MakeGateway, upstrea
     await front.post(CHAT, ASK)
     await front.post(CHAT, ASK)
     assert front.access_log() == []
+
+
+async def test_settings_may_change() -> None:
+    """What was collected before is written where lines go then; below the new level there are none."""
+    out = io.StringIO()
+    log = AccessLog(None)
+    log.write(ended(Outcome.STALLED), NOW_S)
+    log.configure(out, "warning")
+    log.write(ended(Outcome.SUCCESS), NOW_S)
+    log.write(ended(Outcome.STALLED), NOW_S)
+    log.configure(out, "error")
+    log.write(ended(Outcome.STALLED), NOW_S)
+    log.flush()
+    assert [json.loads(line)["outcome"] for line in out.getvalue().splitlines()] == ["stalled"]

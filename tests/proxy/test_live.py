@@ -11,7 +11,7 @@ from gateway.proxy.live import KEEP_ALIVE, LiveStreams
 from gateway.upstream.tap import TappedStream
 from tests.metrics.text_format import read_exposition
 from tests.provider_answers import openai_chunk
-from tests.surface.exchanges import NOW_S, tried
+from tests.surface.exchanges import NOW_S, books_of, tried
 from tests.upstream.passing import HandClient, HandClock, HandSplice, tapped
 from tests.upstream_script import chunk, event, sse
 
@@ -53,7 +53,7 @@ class Watch:
         self._later: list[Coroutine[Any, Any, None]] = []
         self.tasks: list[asyncio.Future[None]] = []
         self.metrics = Metrics("i", "1", ["acme"], ["gpt-4o-mini"], ["one"])
-        self.live = LiveStreams(self.metrics, 5.0, self.clock, self._later.append)
+        self.live = LiveStreams(self.metrics, books_of(self.metrics), 5.0, self.clock, self._later.append)
 
     def exchange(self, *, stream: bool = True) -> tuple[Exchange, HandDownstream]:
         exchange, downstream = tried(CHAT, ASK), HandDownstream()

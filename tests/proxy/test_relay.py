@@ -10,13 +10,18 @@ from gateway.core.errors import GatewayError
 from gateway.core.outcome import Outcome
 from gateway.core.routing import Target
 from gateway.metrics import Metrics
+from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.answers import ProviderRefusal, WholeAnswer
 from gateway.proxy.relay import SERVER, Relay, head_of
-from tests.surface.exchanges import NOW_S, admitted, attempt, begun, tried
+from gateway.proxy.settlement import Settlement
+from tests.surface.exchanges import NOW_S, admitted, attempt, begun, books_of, no_limits, tried
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x"}], "max_tokens": 9}
-RELAY = Relay(Metrics("i", "1", ["acme"], ["gpt-4o-mini"], ["one"]), lambda: NOW_S)
+METRICS = Metrics("i", "1", ["acme"], ["gpt-4o-mini"], ["one"])
+BOOKS = books_of(METRICS)
+SETTLEMENT = Settlement(METRICS, AccessLog(None), BOOKS, lambda *_: None, lambda: NOW_S)
+RELAY = Relay(BOOKS, no_limits(METRICS), SETTLEMENT, METRICS, lambda: NOW_S)
 
 
 def body_of(response: web.StreamResponse) -> Any:

@@ -1,12 +1,16 @@
 """The table of routes: what is there, what is not, and the headers that every answer carries."""
 
 import re
+from typing import Any
 
 import pytest
-from aiohttp import http_exceptions
+from aiohttp import http_exceptions, web
+from aiohttp.test_utils import make_mocked_request
 
 from gateway import __version__
+from gateway.core.errors import GatewayError
 from gateway.dialects import OPERATIONS
+from gateway.proxy.routes import Routes
 from tests.conftest import MakeGateway
 from tests.provider_answers import anthropic_answer, openai_answer
 from tests.raw_client import RawClient, request_wire
@@ -14,7 +18,7 @@ from tests.scripted_upstream import ScriptedUpstream
 from tests.surface.front import ASK, ASK_MESSAGES, BEARER, CHAT, MESSAGES, error_of, open_front
 
 ANTHROPIC = ("anthropic-version", "2023-06-01")
-PAGES = ["/health", "/health/live", "/health/ready", "/metrics", "/v1/models", "/v1/models/gpt-4o-mini"]
+PAGES = ["/health", "/health/live", "/health/ready", "/metrics", "/v1/models", "/v1/models/gpt-4o-mini", "/v1/usage"]
 NOWHERE = [
     "/",
     "/v1",
@@ -33,7 +37,7 @@ NOWHERE = [
     "/v1/realtime",
     "/v1beta/models/gemini-pro:generateContent",
     "/v1/modelsx",
-    "/admin/tenants",
+    "/v1/usage/",
     "/metrics/",
     "/health/x",
     "/favicon.ico",
@@ -128,7 +132,7 @@ async def test_every_answer_has_a_request_id(
     answer = await front.post(path, document, ("x-request-id", given))
     said = answer.head.get("x-request-id")
     assert said is not None
-    assert said == given if given == "mine-1" else re.fullmatch("req_[0-9a-f]{24}", said)
+    assert said == given if given == "mine-1" else re.fullmatch("req_[0-9a-f]{32}", said)
     assert answer.head.get("request-id") == (said if path == MESSAGES else None)
     assert front.access_log()[0]["id"] == said
 
@@ -173,3 +177,36 @@ async def test_a_failure_outside_the_line_is_told_in_fixed_words(
     answer = await front.get("/health")
     assert (answer.status, error_of(answer)["code"]) == (500, "internal")
     assert "the-secret-text" not in answer.body.decode() + caplog.text
+
+
+class Nowhere:
+    """A line that has nothing to offer."""
+
+    async def refuse(self, request: web.BaseRequest, error: GatewayError) -> web.StreamResponse:
+        return web.Response(status=error.status)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_admin"),
+    [
+        ("/admin", True),
+        ("/admin/", True),
+        ("/admin/tenants/acme%2Fx?limit=1", True),
+        ("/adm%69n/tenants", True),
+        ("/admins", False),
+        ("/Admin/tenants", False),
+        ("/v1/admin/tenants", False),
+        ("//admin/tenants", False),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
+async def test_everything_below_admin_is_one_handler_s(path: str, is_admin: bool, method: str) -> None:
+    """Whatever the method; where that is served elsewhere, there is nothing."""
+    line: Any = Nowhere()
+
+    async def admin(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=299)
+
+    request = make_mocked_request(method, path)
+    assert (await Routes(line, line, {}, admin=admin)(request)).status == (299 if is_admin else 404)
+    assert (await Routes(line, line, {})(request)).status == 404

@@ -14,7 +14,7 @@ from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.exchange import Attempt, Exchange
 from gateway.proxy.settlement import Settlement
 from tests.metrics.text_format import Exposition, read_exposition
-from tests.surface.exchanges import NOW_S, admitted, attempt, begun, no_limits, order_of, tried
+from tests.surface.exchanges import NOW_S, admitted, attempt, begun, books_of, order_of, tried
 from tests.surface.front import ASK, CHAT
 
 ANSWER: dict[str, Any] = {"usage": {"prompt_tokens": 100, "completion_tokens": 10}}
@@ -30,8 +30,9 @@ class Booked:
         self._out = io.StringIO()
         self._log = AccessLog(self._out)
         self._metrics = Metrics("i", "1", ["acme"], ["gpt-4o-mini"], ["one", "two"])
+        self.books = books_of(self._metrics)
         remember = lambda *told: self.remembered.append(told)  # noqa: E731
-        self.settlement = Settlement(self._metrics, self._log, no_limits(self._metrics), remember, lambda: NOW_S + 2)
+        self.settlement = Settlement(self._metrics, self._log, self.books, remember, lambda: NOW_S + 2)
 
     def settle(self, exchange: Exchange) -> None:
         self.settlement.settle(exchange)

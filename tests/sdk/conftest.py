@@ -2,18 +2,21 @@
 
 import io
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anthropic
 import openai
 import pytest
+from pydantic import SecretStr
 
 from gateway import app
 from gateway.app import Gateway
 from gateway.config import DEMO_KEY, demo
 from gateway.simulator import ANTHROPIC_MODELS, OPENAI_MODELS, SimulatorSettings, start
+from gateway.stores.settings import StoresSettings
+from gateway.upstream.settings import RetrySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ class Demo:
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[Demo]:
-    """A thousand times faster than real, and nothing else changed."""
+async def served(new_database: Callable[[], str]) -> AsyncIterator[Demo]:
+    """A thousand times faster than real, on a database of its own, and a failed target is not waited for."""
     simulator = await start(settings=SimulatorSettings(speed=1000))
     config = demo(
         {},
@@ -46,6 +49,12 @@ async def served() -> AsyncIterator[Demo]:
         openai_models=OPENAI_MODELS,
         anthropic_models=ANTHROPIC_MODELS,
         local_key=DEMO_KEY,
+    )
+    never = {"retries": RetrySettings(share=0, floor=0)}
+    config = replace(
+        config,
+        providers={name: settings.model_copy(update=never) for name, settings in config.providers.items()},
+        stores=StoresSettings(database_url=SecretStr(new_database())),
     )
     written = io.StringIO()
     gateway = await app.start(config, host="127.0.0.1", port=0, access_log=written, local_only=frozenset({"demo"}))

@@ -10,11 +10,14 @@ from aiohttp.test_utils import make_mocked_request
 from gateway.core.breaker import BreakerSettings, CircuitBreaker
 from gateway.core.clock import Clock
 from gateway.core.pricing import Price
+from gateway.core.quota import Crossing, Denied
 from gateway.core.routing import Route, Target
 from gateway.dialects import OPENAI, OPERATIONS
 from gateway.metrics import Metrics
+from gateway.proxy.books import Books
 from gateway.proxy.exchange import Attempt, Exchange, Opening, Order
 from gateway.proxy.grants import Grants
+from gateway.proxy.spending import Spending
 from gateway.stores.memory import LocalQuotas
 from gateway.tenancy.tenants import Identity, Key, Tenant
 from gateway.upstream.credentials import KeyPool
@@ -22,6 +25,7 @@ from gateway.upstream.gate import Gate
 from gateway.upstream.provider import Provider
 from gateway.upstream.settings import ProviderSettings
 from gateway.upstream.targets import TargetState, Turn
+from tests.hand_ledger import HandLedger
 
 NOW_S = 1000.0
 WALL_S = 1_800_000_000.25
@@ -29,7 +33,7 @@ PRICE = Price(input=Decimal("1"), output=Decimal("2"))
 TARGET = Target("one", "gpt-4o-mini-2024-07-18", price=PRICE)
 ACME = Identity(Tenant("acme"), Key("web"))
 
-OPENING = Opening(clock=lambda: NOW_S, wall_clock=lambda: WALL_S, new_id=lambda: "req_new", deadline_s=60)
+OPENING = Opening(clock=lambda: NOW_S, wall_clock=lambda: WALL_S, new_serial=lambda: "new", deadline_s=60)
 
 
 class HandProvider:
@@ -63,9 +67,43 @@ def attempt(target: Target = TARGET, **fields: Any) -> Attempt:
     return Attempt(target, NOW_S, turn(target.provider), **fields)
 
 
+class HandSpending:
+    """Notes what it is told of budgets.
+
+    Attributes:
+        crossed, denied, changed: all of it, in order.
+    """
+
+    def __init__(self) -> None:
+        self.crossed: list[Crossing] = []
+        self.denied: list[Denied] = []
+        self.changed: list[str] = []
+
+    def on_crossed(self, crossing: Crossing) -> None:
+        self.crossed.append(crossing)
+
+    def on_denied(self, denied: Denied) -> None:
+        self.denied.append(denied)
+
+    def touched(self, tenant_id: str) -> None:
+        self.changed.append(tenant_id)
+
+
+def hand_spending(notes: HandSpending | None = None) -> Spending:
+    """The same, where a real one is wanted."""
+    return cast(Spending, notes or HandSpending())
+
+
 def no_limits(metrics: Metrics) -> Grants:
     """Grants that nobody asks for."""
-    return Grants(LocalQuotas(lambda: NOW_S, lambda: NOW_S), metrics, asyncio.ensure_future)
+    quotas = LocalQuotas(lambda: NOW_S, lambda: NOW_S)
+    return Grants(quotas, metrics, hand_spending(), asyncio.ensure_future)
+
+
+def books_of(metrics: Metrics, ledger: HandLedger | None = None, grants: Grants | None = None) -> Books:
+    """Books on a ledger in memory."""
+    clock, wall_clock = OPENING.clock, OPENING.wall_clock
+    return Books(ledger or HandLedger(), grants or no_limits(metrics), "instance", clock, wall_clock)
 
 
 def begun(path: str | None = None, headers: Mapping[str, str] | None = None) -> Exchange:
