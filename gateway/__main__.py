@@ -1,12 +1,14 @@
-"""The command line: serve, check, simulate, keygen."""
+"""The command line: serve, check, simulate, traffic, keygen."""
 
 import argparse
 import asyncio
 import json
+import math
 import os
 import secrets
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from gateway import __version__
 from gateway.config import ConfigError, json_schema, load
 from gateway.serving import serve
 from gateway.simulator import SimulatorSettings, run_simulator
+from gateway.state import StoresUnusable
 from gateway.tenancy.tenants import KEY_ENTROPY_BYTES, hash_key, new_key
+from gateway.traffic import DEMO, Address, TrafficSettings, alone, run_traffic
 
 WRONG_CONFIG = 2
 """Exit status where the configuration, not the machine, is at fault."""
@@ -32,6 +36,26 @@ def _speed(text: str) -> float:
         return SimulatorSettings(speed=float(text)).speed
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no speed: write a number above 0, 2 is twice as fast") from None
+
+
+def _above_0(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: write http://HOST:PORT, without a path")
+    return text.rstrip("/")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +79,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--port", type=_port, default=8081)
     command.add_argument("--speed", type=_speed, default=1.0, help="divides every delay")
     command.add_argument("--seed", type=int, default=0, help="everything random follows from it")
+
+    command = commands.add_parser("traffic", help="ask a gateway for things, as several tenants would")
+    command.add_argument("--url", type=_url, help="the gateway's address; left out: nobody asks, see --play")
+    command.add_argument("--key", help="ask with this key for the simulator's models; default: the demo's tenants")
+    command.add_argument("--rate", type=_above_0, default=6.0, help="requests per second of an ordinary minute")
+    command.add_argument("--for", type=_above_0, dest="for_s", metavar="S", help="seconds; default: until stopped")
+    command.add_argument(
+        "--play",
+        type=_address,
+        nargs="+",
+        default=[],
+        metavar="[HOST:]PORT",
+        help="be the simulated providers too; the last one fails and recovers",
+    )
 
     commands.add_parser("keygen", help="make a tenant key and its hash")
     return parser
@@ -101,6 +139,19 @@ def _keygen() -> int:
     return 0
 
 
+def _traffic(options: argparse.Namespace) -> int:
+    if options.url is None and not options.play:
+        print("aigateway traffic: give --url, a gateway's address, or --play, ports for providers", file=sys.stderr)
+        return WRONG_CONFIG
+    cast = DEMO if options.key is None else alone(options.key)
+    return run(run_traffic(TrafficSettings(options.url, cast, options.rate, options.for_s, options.play), _say))
+
+
+def _say(line: str) -> None:
+    """Print a line that is read while the program runs, through a pipe too."""
+    print(line, flush=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = _parser().parse_args(arguments)
@@ -113,12 +164,14 @@ def main(arguments: list[str] | None = None) -> int:
             case "simulate":
                 settings = SimulatorSettings(speed=options.speed, seed=options.seed)
                 return run(run_simulator(options.host, options.port, settings))
+            case "traffic":
+                return _traffic(options)
             case _:
                 return _keygen()
     except ConfigError as error:
         print(error, file=sys.stderr)
         return WRONG_CONFIG
-    except OSError as error:
+    except (OSError, StoresUnusable) as error:
         print(f"aigateway: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import unused_port
 
 from gateway import __version__
 from gateway.__main__ import main, run
@@ -105,6 +106,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (("simulate", "--speed", "0"), "is no speed"),
         (("simulate", "--speed", "nan"), "is no speed"),
         (("simulate", "--speed", "fast"), "is no speed"),
+        (("traffic", "--url", "127.0.0.1:8080"), "is no address"),
+        (("traffic", "--play", "0"), "is no address"),
+        (("traffic", "--rate", "0"), "is no number above 0"),
+        (("traffic", "--for", "inf"), "is no number above 0"),
+        (("traffic", "--for", "soon"), "is no number above 0"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,9 +157,39 @@ async def test_simulator_runs_alone(tmp_path: Path) -> None:
         assert await process.ended() == 0
 
 
+async def test_traffic_plays_the_providers(tmp_path: Path) -> None:
+    """It says where, and a signal ends it with 0."""
+    address = f"127.0.0.1:{unused_port()}"
+    async with running(*gateway_command("traffic", "--play", address), cwd=tmp_path) as process:
+        await process.says(f"Providers: {address}", process.process.stdout)
+        async with await RawClient.connect(f"http://{address}") as client:
+            await client.post(CHAT, {**ASK, "model": "sim-fast"})
+            assert (await client.answer()).status == 200
+        process.process.send_signal(signal.SIGINT)
+        assert await process.ended() == 0
+
+
+def test_traffic_needs_something_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """2 without a gateway and without providers."""
+    assert main(["traffic"]) == 2
+    assert "--url" in capsys.readouterr().err
+
+
 async def test_address_that_is_none_is_a_1(tmp_path: Path) -> None:
     """What the machine cannot do is no mistake of the configuration."""
     async with running(*gateway_command("simulate", "--host", "192.0.2.1", "--port", "0"), cwd=tmp_path) as process:
         assert await process.ended() == 1
         assert "aigateway: " in process.lines[-1]
         assert not any("Traceback" in line for line in process.lines)
+
+
+async def test_a_database_that_cannot_be_used_is_a_1(tmp_path: Path) -> None:
+    """Its key is named, what the system said and what to do; nothing listens, and nothing is left of the start."""
+    (tmp_path / "data").write_text("a file, where a directory should be")
+    file = written(tmp_path, f"{GOOD}stores: {{database_url: 'sqlite:///data/gateway.db'}}\n")
+    async with running(*gateway_command("serve", "--config", file, "--port", "0"), cwd=tmp_path) as process:
+        assert await process.ended() == 1
+        assert process.lines[-1].startswith("aigateway: stores.database_url: SQLite at data/gateway.db ")
+        said = "\n".join(process.lines)
+    assert "File exists" in said
+    assert not any(word in said for word in ("Traceback", "listens on", "Unclosed", "never retrieved"))
