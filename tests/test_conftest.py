@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+
+from tests.conftest import MakeGateway
 
 ROOT = Path(__file__).parent.parent
 
@@ -166,6 +169,18 @@ def test_a_session_without_skips_passes_in_ci(tmp_path: Path) -> None:
     run = session(tmp_path, CI="true")
     assert run.returncode == 0
     assert "CI does not allow" not in run.stdout
+
+
+async def test_every_gateway_has_a_database_of_its_own(make_gateway: MakeGateway, tmp_path: Path) -> None:
+    """In the test's directory, unless its file says where."""
+    named = f"stores: {{database_url: 'sqlite:///{tmp_path}/named.db'}}"
+    gateways = [await make_gateway(text) for text in ("tenants: []", "tenants: []", named)]
+    paths = [urlsplit(one.config.stores.database_url.get_secret_value()).path[1:] for one in gateways]
+    assert len(set(paths)) == 3
+    assert paths[2] == f"{tmp_path}/named.db"
+    for path in map(Path, paths):
+        assert path.parent == tmp_path
+        assert path.exists()
 
 
 @pytest.mark.parametrize(("env", "same"), [({}, False), ({"CI": "true"}, True)], ids=["here", "in CI"])
