@@ -201,8 +201,13 @@ def new_database(migrated_file: bytes, tmp_path: Path) -> Callable[[], str]:
 
 
 def with_database(yaml_text: str, url: str) -> str:
-    """The text of a ``gateway.yaml`` with a database, unless it has one; none shall be in the working directory."""
-    return yaml_text if "stores:" in yaml_text else f"{yaml_text}\nstores: {{database_url: '{url}'}}\n"
+    """The text of a ``gateway.yaml`` with a database, unless it has one; none shall be in the working directory.
+
+    And with patience, unless it says how much: a machine that is busy with other tests is no database that is away.
+    """
+    if "stores:" not in yaml_text:
+        yaml_text = f"{yaml_text}\nstores: {{database_url: '{url}'}}\n"
+    return yaml_text if "ledger:" in yaml_text else f"{yaml_text}\nledger: {{open_wait_s: 50, end_wait_s: 50}}\n"
 
 
 class MakeGateway(Protocol):

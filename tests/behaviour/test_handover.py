@@ -205,5 +205,8 @@ async def test_descriptors_do_not_add_up(tmp_path: Path, upstream: ScriptedUpstr
 
 def sockets_of(pid: int) -> list[str]:
     """The sockets that a process has open, each by its inode."""
-    opened = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    opened: list[str] = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it runs on meanwhile, and opens and closes files
+            opened.append(os.readlink(path))
     return [name for name in opened if name.startswith("socket:")]

@@ -79,7 +79,8 @@ async def test_a_crash_loses_nothing(scene: Scene, address: Address, soaking: bo
 
 async def _orphans_are_settled(scene: Scene, database: Database) -> None:
     """By the next process, once, soon."""
-    assert max(scene.ready_s) < READY_S
+    # the first one had a database to make
+    assert max(scene.ready_s[1:]) < READY_S
     async with scene.gateway():
         took_s = await settled(database)
     orphans = [cost for _, _, source, cost in await database.read(rows) if source == "estimated"]
