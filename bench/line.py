@@ -27,7 +27,7 @@ from gateway.upstream.gate import Gate
 from gateway.upstream.provider import Provider
 from gateway.upstream.settings import ProviderSettings
 from gateway.upstream.targets import Targets
-from tests.surface.exchanges import admitted, order_of, turn
+from tests.surface.exchanges import admitted, books_of, order_of, turn
 
 REQUESTS = 20_000
 ROUNDS = 11
@@ -66,7 +66,9 @@ async def measure() -> tuple[float, float]:
     )
     circuits = Circuits(metrics)
     targets = Targets(providers, [(name, "gpt") for name in names], time.monotonic, random.random, circuits.changed)
-    dispatch = Dispatch(upstreams, targets, Pins(), metrics, spliced=False, clock=time.monotonic, draw=random.random)
+    dispatch = Dispatch(
+        upstreams, targets, Pins(), books_of(metrics), metrics, spliced=False, clock=time.monotonic, draw=random.random
+    )
     exchange = admitted("/v1/chat/completions", {"model": "gpt", "messages": [{"role": "user", "content": "x"}]})
     order = order_of(exchange)
     price = Price.model_validate({"input": 1, "output": 2})

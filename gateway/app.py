@@ -31,6 +31,7 @@ from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.books import Books
 from gateway.proxy.circuits import Circuits
 from gateway.proxy.doorkeeper import Doorkeeper
+from gateway.proxy.exchange import request_id
 from gateway.proxy.grants import HEARTBEAT_S, Grants
 from gateway.proxy.live import SWEEP_S, LiveStreams
 from gateway.proxy.pins import Pins
@@ -210,7 +211,7 @@ class Gateway:
         return [str(change) for change in changed]
 
     def _new_id(self) -> str:
-        return f"req_{self._lasting.new_serial()}"
+        return request_id(self._lasting.new_serial())
 
     def _know_tenants(self) -> None:
         self.metrics.know_tenants(tenant.id for tenant in self.tenants.all)

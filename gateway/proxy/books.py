@@ -91,21 +91,16 @@ class Books:
 
         Its usage and cost are known. Whoever is cancelled here calls :meth:`end`, which does the rest.
         """
-        await self._grants.settle(exchange)
-        entry = exchange.entry
-        if entry is None:
-            return
-        if entry.closed is None:
-            # behind the budgets: a budget that is rebuilt in between counts the hold, not the cost twice
-            entry.closed = self._ledger.close(self._closing(exchange, entry.opening))
-        await self._ledger.in_time(entry.closed)
+        await self._book(exchange)
+        if exchange.entry is not None and exchange.entry.closed is not None:
+            await self._ledger.in_time(exchange.entry.closed)
 
     def end(self, exchange: Exchange) -> None:
         """Do what is left of :meth:`close`, in the background."""
         holding, entry = exchange.holding, exchange.entry
         if (holding is None or holding.is_settled) and (entry is None or entry.closed is not None):
             return
-        task = asyncio.get_running_loop().create_task(self._end(exchange))
+        task = asyncio.get_running_loop().create_task(self._book(exchange))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
@@ -114,13 +109,15 @@ class Books:
         while self._ending:
             await asyncio.wait(self._ending)
 
-    async def _end(self, exchange: Exchange) -> None:
+    async def _book(self, exchange: Exchange) -> None:
+        """Settle it, and have its account written down. Again: no effect."""
         try:
             await self._grants.settle(exchange)
         except Exception:
             log.exception("request %s could not be settled; the ledger has what it cost", exchange.id)
         entry = exchange.entry
         if entry is not None and entry.closed is None:
+            # behind the budgets: a budget that is rebuilt in between counts the hold, not the cost twice
             entry.closed = self._ledger.close(self._closing(exchange, entry.opening))
 
     def _closing(self, exchange: Exchange, opening: Opening) -> Closing:

@@ -200,6 +200,11 @@ class Exchange:
         return self.operation.error_event(error, self.id)
 
 
+def request_id(serial: str) -> str:
+    """The id that clients and logs see of what has no better one."""
+    return f"req_{serial}"
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """Opens exchanges. `new_serial` makes ids that nobody can guess; `deadline_s` is for their first content."""
@@ -210,15 +215,15 @@ class Opening:
     deadline_s: float
 
     def new_id(self) -> str:
-        """A request id."""
-        return f"req_{self.new_serial()}"
+        """A request id, for pages that are no exchange."""
+        return request_id(self.new_serial())
 
     def begin(self, request: web.BaseRequest, dialect: Dialect, operation: Operation | None) -> Exchange:
         given = request.headers.get("x-request-id")
         now = self.clock()
         serial = self.new_serial()
         return Exchange(
-            id=given if given is not None and _CLIENT_REQUEST_ID.fullmatch(given) else f"req_{serial}",
+            id=given if given is not None and _CLIENT_REQUEST_ID.fullmatch(given) else request_id(serial),
             serial=serial,
             dialect=dialect,
             operation=operation,

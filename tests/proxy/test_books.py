@@ -204,6 +204,20 @@ async def test_quotas_that_fail_keep_nothing_out_of_the_ledger(caplog: pytest.Lo
     assert "could not be settled" in caplog.text
 
 
+async def test_a_whole_answer_goes_out_whatever_becomes_of_its_quotas(caplog: pytest.LogCaptureFixture) -> None:
+    """The closing event waits for the row, which is written; that its budget was not told is said in the log."""
+    desk = Desk()
+    exchange = desk.answered()
+
+    async def fails(grant: Grant, tokens: int, cost_nanousd: int) -> Settled:
+        raise OSError
+
+    desk.quotas.settle = fails  # type: ignore[method-assign]
+    await desk.books.close(exchange)
+    assert len(desk.ledger.closings) == 1
+    assert "could not be settled" in caplog.text
+
+
 async def test_who_took_nothing_leaves_nothing() -> None:
     """Neither limits nor a row: no task is made for it."""
     desk = Desk()
