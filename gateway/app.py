@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from functools import partial
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gateway import __version__, splice
 from gateway.admin.api import Admin
@@ -38,7 +38,7 @@ from gateway.proxy.pins import Pins
 from gateway.proxy.recent_usage import RecentUsage
 from gateway.proxy.relay import Relay
 from gateway.proxy.routes import Routes
-from gateway.proxy.settlement import Settlement
+from gateway.proxy.settlement import Journal, Settlement
 from gateway.proxy.spending import REFRESH_S, Spending
 from gateway.reloading import NO_SOURCE, ConfigSource, Reloading
 from gateway.state import State
@@ -46,7 +46,12 @@ from gateway.stores.sql.spending import mark_told
 from gateway.stores.sql.usage import usage
 from gateway.tenancy.tenants import Tenants
 from gateway.ticking import Ticker
+from gateway.tracing.journal import TracedJournal
+from gateway.tracing.settings import TelemetrySettings
 from gateway.upstream.gate import Gate
+
+if TYPE_CHECKING:
+    from gateway.tracing.export import Traces
 
 log = logging.getLogger("gateway")
 
@@ -76,6 +81,7 @@ class Gateway:
         self._clock = clock
         self._wall_clock = wall_clock
         self._tasks: set[asyncio.Task[None]] = set()
+        self._traces: Traces | None = None
 
     async def open(
         self,
@@ -117,7 +123,9 @@ class Gateway:
         self._books = Books(state.ledger, self._grants, instance_id, clock, self._wall_clock)
         self._log_to = access_log
         self._access_log = AccessLog(None)
-        settlement = Settlement(metrics, self._access_log, self._books, pins.remember, clock)
+        settlement = Settlement(
+            metrics, self._open_journal(config.telemetry, instance_id), self._books, pins.remember, clock
+        )
         self.live = LiveStreams(metrics, self._books, server.keepalive_s, clock, self._start)
         self._gate = Gate(server.max_in_flight, server.max_queued, server.queue_s, "this gateway")
         self.circuits = Circuits(metrics)
@@ -140,6 +148,7 @@ class Gateway:
             pins=pins,
             relay=Relay(self._books, self._grants, settlement, metrics, clock),
             settlement=settlement,
+            spans=None if self._traces is None else self._traces.spans,
         )
         self._ops = Ops(config.ops, metrics, self.circuits.page)
         self.reloading = Reloading(self, source, metrics, self._wall_clock)
@@ -175,7 +184,7 @@ class Gateway:
                 listener.close()
                 raise
         except OSError:
-            await self.plans.close()
+            await self._close_plans()
             await state.aclose(0)
             raise
         self.url, self.descriptors = listener.url, listener.descriptors
@@ -189,6 +198,16 @@ class Gateway:
         self.plans.warm_up()
         self._ticker.start()
         self._ops.ready = True
+
+    def _open_journal(self, settings: TelemetrySettings, instance_id: str) -> Journal:
+        """Where settled exchanges are told: in the access log, and where they are traced, to their spans too."""
+        if settings.otlp_endpoint is None:
+            return self._access_log
+        # Only here: it needs the extra, and takes a quarter of a second to import.
+        from gateway.tracing.export import Traces
+
+        self._traces = Traces(settings, settings.otlp_endpoint, instance_id)
+        return TracedJournal(self._access_log, self._traces.spans)
 
     def reload(self, config: Config) -> list[str]:
         """Go by another configuration from now on; requests under way stay with the one that they began with.
@@ -273,10 +292,16 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.administration.close()
-        await self.plans.close()
+        await self._close_plans()
         await self._usage.aclose()
         await self.state.aclose(CLOSE_S)
         self._access_log.flush()
+
+    async def _close_plans(self) -> None:
+        """Close the connections to providers, and have the last of what was traced sent."""
+        await self.plans.close()
+        if self._traces is not None:
+            await self._traces.aclose()
 
 
 async def start(

@@ -2,10 +2,12 @@
 
 import asyncio
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
 
 from gateway.metrics import Metrics
 from gateway.proxy.relay import SERVER
@@ -71,7 +73,7 @@ class Ops:
         return scheme.lower() == "bearer" and hmac.compare_digest(token, self._token)
 
     async def metrics(self, request: web.BaseRequest) -> web.Response:
-        """Prometheus' text format, rendered in slices so that streams run on in between."""
+        """Prometheus' text format, rendered and written in slices so that streams run on in between."""
         if not self._may_look(request):
             refusal = _json({"error": "Send the metrics token: Authorization: Bearer TOKEN."}, 401)
             refusal.headers["WWW-Authenticate"] = "Bearer"
@@ -81,7 +83,26 @@ class Ops:
             pieces.append(piece)
             await asyncio.sleep(0)
         headers = {"Server": SERVER, "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        return web.Response(body=b"".join(pieces), headers=headers)
+        return web.Response(body=Pieces(pieces), headers=headers)
+
+
+class Pieces(Payload):
+    """A body in pieces, each written in a turn of the loop of its own: 5 MB at once are a system call of 5 ms."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        super().__init__(pieces)
+        self._pieces = pieces
+        self._size = sum(map(len, pieces))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """All of it, as text."""
+        return b"".join(self._pieces).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write all of it; waits where the reader is behind."""
+        for piece in self._pieces:
+            await writer.write(piece)
+            await asyncio.sleep(0)
 
 
 def _json(document: dict[str, object], status: int = 200) -> web.Response:

@@ -29,6 +29,7 @@ from gateway.proxy.unfinished import Unfinished
 from gateway.proxy.upstreams import Upstreams
 from gateway.proxy.wishes import Wishes
 from gateway.tenancy.tenants import Tenants
+from gateway.tracing.upstreams import Spans, TracedUpstreams
 from gateway.upstream.gate import Gate
 from gateway.upstream.pool import Pool
 from gateway.upstream.provider import Provider
@@ -46,6 +47,7 @@ class Lasting:
         local_only: tenants refused to requests that came through a proxy.
         new_serial: makes names that are unique for ever.
         start: starts a task and keeps it.
+        spans: what requests are traced by, if they are.
     """
 
     clock: Clock
@@ -66,6 +68,7 @@ class Lasting:
     pins: Pins
     relay: Relay
     settlement: Settlement
+    spans: Spans | None = None
 
 
 class Plan:
@@ -103,7 +106,8 @@ class Plan:
             lasting.grants,
             lasting.local_only,
         )
-        upstreams = Upstreams(
+        ask = Upstreams if lasting.spans is None else partial(TracedUpstreams, lasting.spans)
+        upstreams = ask(
             self.providers,
             metrics,
             spliced=lasting.spliced,

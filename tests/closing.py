@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.raw_connection import read_boundary
 
-CLOSE_PATIENCE_S = 5.0
+CLOSE_PATIENCE_S = 20.0
 """How long one thing may take to close; nothing takes so long in a clean test."""
 
 OpenSockets = Mapping[tuple[int, int], str]

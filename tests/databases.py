@@ -25,7 +25,7 @@ DEBIAN = Path("/usr/lib/postgresql")
 """Where Debian's packages have them, by version: its PATH has only what clients need."""
 SHORT = "/tmp"
 """The path of a Unix socket is 107 bytes long at most, and every user may enter here."""
-START_S = 30
+START_S = 120
 UNPRIVILEGED = ("postgres", "nobody")
 
 

@@ -6,13 +6,28 @@ import struct
 import time
 from typing import Literal, cast
 
+from tests.peer_socket import PeerSocket
 from tests.raw_http import Chunk, MessageHead, parse_chunk, parse_head
 
 Ending = Literal["fin", "reset", "local"]
 """How a connection ended: the peer's FIN, the peer's RST (or a TLS failure), or this side."""
 
 _LOOP_TURNS = 3
-"""A write and the reader's callback are one turn apart on either loop; TLS adds one."""
+"""From a read to what is written because of it: a task wakes up, writes; TLS adds one."""
+
+_SOON_TURNS = 5
+"""Within so many turns most is read; then the processor is left to others for a moment, the kernel's threads too."""
+
+_MOMENT_S = 0.001
+
+_PAUSED_TURNS = 60
+"""A reader of this process that takes nothing of what lies ready in so many turns has paused."""
+
+_LOST_S = 10.0
+"""Nothing is on its way for so long."""
+
+_LOOKS = 3
+"""How often a peer is looked for: a connection stands before it is accepted, and most are accepted at once."""
 
 
 class EndedEarly(Exception):
@@ -48,6 +63,9 @@ class RawConnection(asyncio.Protocol):
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
+        self._peer: PeerSocket | None = None
+        self._looks = _LOOKS
+        self._peer_rests = False
 
     # What the transport calls
 
@@ -144,7 +162,9 @@ class RawConnection(asyncio.Protocol):
     # Writing
 
     async def write_apart(self, *pieces: bytes) -> None:
-        """Writes each piece so that a reader on this loop sees it as a read of its own.
+        """Writes each piece so that a reader on this loop sees it as a read of its own, and has read it then.
+
+        A reader that has paused is not waited for, nor one in another process.
 
         Raises:
             ConnectionResetError: the connection is gone.
@@ -155,6 +175,7 @@ class RawConnection(asyncio.Protocol):
             await self._writable.wait()
             if self.lost.is_set():
                 raise ConnectionResetError("the connection is gone")
+            await self._taken()
             await read_boundary()
 
     @property
@@ -166,6 +187,30 @@ class RawConnection(asyncio.Protocol):
     def taken_bytes(self) -> int:
         """How much of what was written the kernel has taken (approximate under TLS)."""
         return self.written_bytes - (0 if self.lost.is_set() else self.transport.get_write_buffer_size())
+
+    async def _taken(self) -> None:
+        """Waits until the peer has read all of it."""
+        least, turns, since_s = sum(self._unread()), 0, time.monotonic()
+        if not least:
+            self._peer_rests = False
+        while least and not self._peer_rests:
+            await asyncio.sleep(0 if turns < _SOON_TURNS else _MOMENT_S)  # timed: that a peer reads is told by no event
+            ready, coming = self._unread()
+            turns += 1
+            if ready + coming < least or (coming and not ready):
+                turns = min(turns, _SOON_TURNS)
+            if ready + coming < least:
+                least, since_s = ready + coming, time.monotonic()
+            self._peer_rests = turns > _PAUSED_TURNS or time.monotonic() - since_s > _LOST_S
+
+    def _unread(self) -> tuple[int, int]:
+        """What the peer has not read, as far as that can be known: ready for it, and on the way."""
+        if self.lost.is_set():
+            return 0, 0
+        if self._peer is None and self._looks:
+            self._looks -= 1
+            self._peer = PeerSocket.of(self.transport.get_extra_info("socket"))
+        return (0, 0) if self._peer is None else self._peer.unread()
 
     async def close(self) -> None:
         """Closes with FIN after what was written (with unread bytes it becomes RST: RFC 2525 §2.17)."""

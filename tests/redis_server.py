@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 BINARY = "redis-server"
-START_S = 30
+START_S = 120
 PORTS = range(20_000, 32_000)
 """Below those that the system gives to connections (32,768 on Linux): a killed server finds its port free again."""
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,11 @@ def written(folder: Path) -> Path:
 
 
 async def connect_for_ever(url: str) -> None:
+    """Until it is refused; whom nobody has taken in yet when the listener is closed is reset, which is no refusal."""
     while True:
-        async with await RawClient.connect(url):
-            pass
+        with suppress(ConnectionResetError):
+            async with await RawClient.connect(url):
+                pass
 
 
 async def test_a_free_port_is_found_and_told(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
@@ -110,13 +113,12 @@ async def test_closing_lets_a_running_stream_end(make_gateway: MakeGateway, upst
         await client.post(CHAT, {**ASK, "stream": True}, *BEARER)
         await client.answer_head()
         closing = asyncio.create_task(front.gateway.close(grace_s=30))
-        with pytest.raises(OSError, match="refused"):
+        with pytest.raises(ConnectionRefusedError):
             await connect_for_ever(front.url)
         go.set()
         chunks = await client.chunks()
         assert b"[DONE]" in b"".join(chunk.payload for chunk in chunks)
-        async with asyncio.timeout(10):
-            await closing
+        await closing
 
 
 async def test_closing_ends_what_does_not_end_itself(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
@@ -142,9 +144,8 @@ async def test_draining_takes_its_times_from_the_configuration(
     front = await open_front(make_gateway, upstream, server="ready_grace_s: 0.2, drain_s: 1000")
     draining = asyncio.create_task(front.gateway.drain())
     assert (await front.get("/health/ready", credential=())).status == 503
-    async with asyncio.timeout(30):
-        await draining
-    with pytest.raises(OSError, match="refused"):
+    await draining
+    with pytest.raises(ConnectionRefusedError):
         await RawClient.connect(front.url)
 
 

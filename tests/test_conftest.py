@@ -132,7 +132,7 @@ def session(folder: Path, **env: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -196,7 +196,7 @@ def test_ci_tries_the_same_examples_each_time(env: dict[str, str], same: bool) -
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert said.stdout.split() == [str(same), "None"]
 

@@ -1,27 +1,36 @@
 """Health and metrics: what people and machines that watch the gateway are told, and who may ask."""
 
 import asyncio
+import itertools
 import random
 import shutil
 import string
 import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from aiohttp.http_writer import StreamWriter
 from aiohttp.test_utils import make_mocked_request
 
 from gateway import __version__
+from gateway.core.outcome import Outcome
 from gateway.metrics import Metrics
-from gateway.ops import Ops
+from gateway.ops import Ops, Pieces
 from gateway.proxy.settings import OpsSettings
 from tests.conftest import MakeGateway
+from tests.metrics.text_format import read_exposition
 from tests.provider_answers import anthropic_stream, openai_answer, openai_chunk, openai_error, openai_stream
+from tests.raw_client import RawClient, request_wire
 from tests.scripted_upstream import ScriptedUpstream
 from tests.surface.front import ASK, ASK_MESSAGES, CHAT, KEY, MESSAGES, PROVIDER_KEY, Front, open_front
 from tests.upstream_script import CHUNKED, SSE, event, head, reset
 
 TOKEN = "scrape-token"
-STRANGERS = 2_000
-"""Requests with made-up names, in test of how many series they leave."""
+STRANGERS = 5_000
+"""Requests with made-up names, in test of how many series they leave; a fifth of them but for a soak."""
+AT_ONCE = 20
 
 
 async def use(front: Front) -> None:
@@ -161,15 +170,17 @@ async def test_metrics_hold_no_secret(make_gateway: MakeGateway, upstream: Scrip
     assert PROVIDER_KEY not in scrape
 
 
-async def test_strangers_leave_no_series(make_gateway: MakeGateway, upstream: ScriptedUpstream) -> None:
-    """Two thousand made-up models, paths, keys and ids: at most a hundred series more, and no word of theirs."""
+async def test_strangers_leave_no_series(make_gateway: MakeGateway, upstream: ScriptedUpstream, soaking: bool) -> None:
+    """Thousands of made-up models, paths, keys, methods, tags and agents: at most a hundred series more, no word."""
     upstream.always(openai_answer())
     front = await open_front(make_gateway, upstream, server="log_level: error")
     before = len((await front.scrape()).samples)
     rng = random.Random(7)
-    for n in range(STRANGERS):
+
+    async def come(n: int) -> None:
         word = "stranger" + "".join(rng.choices(string.ascii_lowercase, k=12))
-        match n % 5:
+        key = (("x-api-key", word),)
+        match n % 9:
             case 0:
                 await front.post(CHAT, {**ASK, "model": word})
             case 1:
@@ -177,9 +188,83 @@ async def test_strangers_leave_no_series(make_gateway: MakeGateway, upstream: Sc
             case 2:
                 await front.post(f"/v1/{word}", ASK, ("anthropic-version", word))
             case 3:
-                await front.post(CHAT, ASK, ("x-request-id", word), credential=(("x-api-key", word),))
+                await front.post(CHAT, ASK, ("x-request-id", word), credential=key)
+            case 4:
+                await front.tell(request_wire(word.upper(), CHAT, ("Host", word), *key))
+            case 5:
+                await front.post(CHAT, ASK, ("x-gateway-tags", f"{word}={word}"))
+            case 6:
+                await front.post(CHAT, ASK, ("User-Agent", word), ("Origin", word), ("openai-beta", word))
+            case 7:
+                await front.post(CHAT, {**ASK, word: word, "user": word, "metadata": {word: word}})
             case _:
-                await front.get(f"/v1/models/{word}")
+                await front.get(f"/v1/models/{word}?{word}={word}")
+
+    for n in range(0, STRANGERS if soaking else STRANGERS // 5, AT_ONCE):
+        await asyncio.gather(*map(come, range(n, n + AT_ONCE)))
     scrape = await front.get("/metrics", credential=())
-    assert b"stranger" not in scrape.body
+    assert b"stranger" not in scrape.body.lower()
     assert len((await front.scrape()).samples) - before <= 100
+
+
+async def test_a_scrape_lets_others_have_their_turns(
+    make_gateway: MakeGateway, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 tenants use 20 models: the loop turns between any two slices, those rendered and those written."""
+    front = await open_front(make_gateway, upstream)
+    metrics, loop = front.gateway.metrics, asyncio.get_running_loop()
+    tenants, models = [f"t{n}" for n in range(100)], [f"m{n}" for n in range(20)]
+    metrics.configure(tenants, models, ())
+    for tenant, model in itertools.product(tenants, models):
+        metrics.route(tenant, "one", model).requests(Outcome.SUCCESS).inc()
+    seen: list[str] = []
+    slices, write = metrics.slices, StreamWriter.write
+
+    def rendered() -> Iterator[bytes]:
+        for piece in slices():
+            seen.append("rendered")
+            yield piece
+
+    async def written(writer: StreamWriter, data: bytes, **options: Any) -> None:
+        seen.append("written")
+        await write(writer, data, **options)
+
+    def turn() -> None:
+        seen.append("turn")
+        nonlocal turning
+        turning = loop.call_soon(turn)
+
+    monkeypatch.setattr(metrics, "slices", rendered)
+    monkeypatch.setattr(StreamWriter, "write", written)
+    turning = loop.call_soon(turn)
+    scrape = await front.scrape()
+    turning.cancel()
+
+    assert len(scrape.samples) > 40_000
+    work = [(seen[n - 1], what) for n, what in enumerate(seen) if what != "turn"]
+    assert Counter(what for _, what in work) == {"rendered": len(work) // 2, "written": len(work) // 2}
+    assert len(work) > 40
+    assert {before for before, _ in work} == {"turn"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_scrape_says_how_long_it_is(
+    make_gateway: MakeGateway, upstream: ScriptedUpstream, method: str
+) -> None:
+    """It is framed by its length, and a HEAD has none of it: the connection serves the next request."""
+    front = await open_front(make_gateway, upstream)
+    async with await RawClient.connect(front.url) as client:
+        await client.send(request_wire(method, "/metrics", ("Host", "gateway")))
+        head = await client.answer_head()
+        length = int(head.get("content-length") or 0)
+        assert (head.status, head.get("transfer-encoding"), length > 10_000) == (200, None, True)
+        if method == "GET":
+            read_exposition(await client.exactly(length))
+        await client.send(request_wire("GET", "/health/live", ("Host", "gateway")))
+        assert (await client.answer()).json() == {"status": "ok"}
+
+
+def test_pieces_are_one_text() -> None:
+    """aiohttp may ask for the whole, to compress it or to show it."""
+    pieces = Pieces([b"a\n", "ä\n".encode()])
+    assert (pieces.size, pieces.decode()) == (5, "a\nä\n")

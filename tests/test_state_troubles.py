@@ -29,9 +29,10 @@ from tests.databases import (
     sqlite_file,
 )
 from tests.redis_server import RedisServer, free_port, redis_server
+from tests.stack.fleet import patient
 from tests.state_scene import Start, acme, refused, start, starting
 
-__all__ = ["address", "postgres_server", "redis_server", "sqlite_file", "start"]
+__all__ = ["address", "patient", "postgres_server", "redis_server", "sqlite_file", "start"]
 
 
 async def test_a_file_that_cannot_be_made_is_said(tmp_path: Path) -> None:
@@ -133,6 +134,7 @@ async def test_a_file_that_others_hold_does_not_hang_the_end(
         assert isinstance(written.error, LedgerUnavailable)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_redis_is_shared_and_shown(start: Start, redis_server: RedisServer) -> None:
     """One budget for two processes; its commands are timed, its absence is counted, its return is shown."""
     redis_server.recover()
@@ -162,6 +164,7 @@ async def test_redis_is_shared_and_shown(start: Start, redis_server: RedisServer
     assert (await two.money())[0] == 5_000
 
 
+@pytest.mark.usefixtures("patient")
 async def test_an_orphan_frees_what_it_holds_in_redis(start: Start, redis_server: RedisServer) -> None:
     """At once, not when its hold is written off."""
     redis_server.recover()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from gateway.core.routing import ModelTable
 from gateway.proxy.settings import OpsSettings, ServerSettings
 from gateway.stores.settings import LedgerSettings, StoresSettings
 from gateway.tenancy.tenants import TenantSettings
+from gateway.tracing.settings import TelemetrySettings
 from gateway.upstream.settings import ProviderSettings
 
 
@@ -39,6 +41,7 @@ class Config:
     stores: StoresSettings
     ledger: LedgerSettings
     admin: AdminSettings
+    telemetry: TelemetrySettings
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -93,6 +96,7 @@ def assemble(document: Document, source: str) -> Config:
         stores=root.stores,
         ledger=root.ledger,
         admin=root.admin,
+        telemetry=root.telemetry,
     )
 
 
@@ -101,8 +105,9 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **RootSettings.model_json_schema()}
 
 
+@cache
 def shipped_prices() -> PriceTable:
-    """Read the price table that comes with the package."""
+    """Read the price table that comes with the package, once: it stays what it is while the package does."""
     text = resources.files("gateway").joinpath("data/prices.yaml").read_text(encoding="utf-8")
     table = yaml.safe_load(text)
     prices = {name: Price.model_validate(price) for name, price in table["models"].items()}

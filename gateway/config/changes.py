@@ -18,8 +18,9 @@ FIXED: Final[tuple[KeyPath, ...]] = (
     ("stores",),
     ("ledger",),
     ("admin", "port"),
+    ("telemetry",),
 )
-"""What a running gateway cannot change: its sockets, and where its state lives."""
+"""What a running gateway cannot change: its sockets, where its state lives, and where its traces go."""
 
 _NOT_FIXED: Final[tuple[KeyPath, ...]] = (("ledger", "tags"),)
 """What can change all the same, though it stands there."""

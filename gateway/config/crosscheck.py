@@ -13,6 +13,7 @@ from gateway.core.routing import ANY, ModelSettings, TargetSettings
 from gateway.core.timeouts import merged
 from gateway.tenancy.quotas import covers
 from gateway.tenancy.tenants import TenantSettings
+from gateway.tracing.settings import is_installed
 from gateway.upstream.settings import UnfinishedSettings
 
 
@@ -47,6 +48,7 @@ def cross_check(whole: Whole) -> list[Mistake]:
         found += _slow_first_token(whole, name, model)
     found += _tenants(whole)
     found += _admin_port(whole)
+    found += _telemetry(whole)
     return found
 
 
@@ -164,6 +166,14 @@ def _admin_port(whole: Whole) -> Iterator[Mistake]:
     port = whole.root.admin.port
     if port and port == whole.root.server.port and not whole.broken(("server",)):
         yield whole.mistake(("admin", "port"), "is server.port too: write another, or null to serve /admin there")
+
+
+def _telemetry(whole: Whole) -> Iterator[Mistake]:
+    if whole.root.telemetry.otlp_endpoint is not None and not is_installed():
+        yield whole.mistake(
+            ("telemetry", "otlp_endpoint"),
+            "needs packages that are not installed: run pip install '.[otel]', or remove it",
+        )
 
 
 def _tenants(whole: Whole) -> Iterator[Mistake]:

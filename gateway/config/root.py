@@ -13,6 +13,7 @@ from gateway.core.settings import Settings
 from gateway.proxy.settings import OpsSettings, ServerSettings
 from gateway.stores.settings import LedgerSettings, StoresSettings
 from gateway.tenancy.tenants import TenantSettings
+from gateway.tracing.settings import TelemetrySettings
 from gateway.upstream.settings import ProviderSettings
 
 
@@ -47,5 +48,7 @@ class RootSettings(Settings):
     """How spending is written down, and for how long."""
     admin: AdminSettings = AdminSettings()
     """The API for operators."""
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    """Traces, beside the metrics that are always there."""
     pricing: PricingSettings = PricingSettings()
     """What happens where no price is known."""

@@ -17,7 +17,13 @@ _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 
 
 class FramingError(ValueError):
-    """The peer broke the chunked coding; the connection cannot be used any more."""
+    """The peer broke the chunked coding; the connection cannot be used any more.
+
+    Attributes:
+        payload: what the same call had decoded before the fault.
+    """
+
+    payload = b""
 
 
 def parse_chunk_size(line: bytes) -> int:
@@ -101,9 +107,18 @@ class ChunkDecoder:
         """Take the next bytes and return the payload in them.
 
         Raises:
-            FramingError: the coding is broken; the decoder must not be fed again.
+            FramingError: the coding is broken; it has the payload before the fault, and the decoder must not be fed
+                again.
         """
         payload: list[bytes] = []
+        try:
+            self._feed(data, payload)
+        except FramingError as fault:
+            fault.payload = b"".join(payload)
+            raise
+        return payload[0] if len(payload) == 1 else b"".join(payload)
+
+    def _feed(self, data: bytes, payload: list[bytes]) -> None:
         at, length = 0, len(data)
         while at < length:
             if self._state is _State.SIZE and not self._line:
@@ -132,7 +147,6 @@ class ChunkDecoder:
                 break
             else:
                 at = self._feed_line(data, at)
-        return payload[0] if len(payload) == 1 else b"".join(payload)
 
     def _feed_line(self, data: bytes, at: int) -> int:
         """Take bytes up to the end of a size or trailer line; return where the next state begins."""

@@ -4,6 +4,9 @@ Money is integer nano-dollars (10^-9 USD), times are integer microseconds since 
 
 An opening is committed before any content leaves, so that an exchange whose process dies is not forgotten; the
 closing has the whole account. Either may be written twice: a repeat changes nothing.
+
+The rows are written once by whoever makes them, and only read from then on. They are not frozen all the same: every
+request makes three of them, and to freeze their 33 fields costs more than to keep them.
 """
 
 import json
@@ -29,7 +32,7 @@ class RowRefused(Exception):
     """The database takes no such row, whatever its state: a value that no column holds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opening:
     """What is known before the first provider is asked.
 
@@ -57,7 +60,7 @@ class Opening:
     price: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptRow:
     """One dispatched attempt: what the operator pays a provider, whatever the tenant is charged.
 
@@ -76,7 +79,7 @@ class AttemptRow:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Closing:
     """The whole account of an exchange that has ended.
 

@@ -237,6 +237,11 @@ class Declarations:
             "Tokens of a special kind, which tokens_total also counts.",
             (*_TARGET, "detail"),
             words={"detail": TOKEN_DETAILS},
+            otel=(
+                "gen_ai.client.inference.usage.cache_read.input_tokens, "
+                "gen_ai.client.inference.usage.cache_write.input_tokens, "
+                "gen_ai.client.inference.usage.reasoning.output_tokens"
+            ),
         )
 
         self.store_up = BoundGauge(
@@ -293,7 +298,7 @@ class Declarations:
             "Tokens asked and answered; input is the sum of all kinds of input.",
             (*_ROUTE, "type"),
             words={"type": TOKEN_TYPES},
-            otel="gen_ai.client.token.usage",
+            otel="gen_ai.client.inference.usage.input_tokens, gen_ai.client.inference.usage.output_tokens",
         )
         self.cost_usd = BoundCounter(
             r, "aigateway_cost_usd_total", "What the requests cost, in US dollars.", _ROUTE, places=9
@@ -337,7 +342,7 @@ class Declarations:
             "Between two chunks of a stream.",
             _TARGET,
             bounds=_CHUNK_GAP_S,
-            otel="gen_ai.client.operation.time_per_output_chunk",
+            otel="gen_ai.client.inference.time_per_output_chunk",
         )
         self.stream_duration = BoundHistogram(
             r,

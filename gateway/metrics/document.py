@@ -30,27 +30,28 @@ _HEAD = f"""# Metrics
 
 _OTEL_HEAD = """## OpenTelemetry
 
-The GenAI semantic conventions (status: Development) measure the same under these names. Theirs are histograms
-throughout.
+The GenAI semantic conventions 0.1.0 (status: Development) measure the same under these names; Prometheus counts in
+the base units that they count in. Spans carry the same words (docs/tracing.md).
 
 | Here | OpenTelemetry | Difference |
 |---|---|---|
 """
 
 _OTEL_DIFFERENCES = {
-    "aigateway_tokens_total": "a counter: the sum of the histogram there",
-    "aigateway_output_tokens_per_second": "the reciprocal",
-    "aigateway_inter_chunk_seconds": "none: between chunks, not tokens",
+    "aigateway_tokens_total": "one counter with a label, for two there",
+    "aigateway_token_details_total": "one counter with a label, for three there",
+    "aigateway_output_tokens_per_second": "the reciprocal, once per stream",
+    "aigateway_time_to_first_token_seconds": "streams that broke off after it count too",
+    "aigateway_request_duration_seconds": "every request counts, refused ones too",
 }
 
 _OTEL_LABELS = """
 | Label here | OpenTelemetry attribute |
 |---|---|
-| `provider` | `gen_ai.provider.name`, by the name that the configuration gives it |
-| `model` | `gen_ai.request.model` |
-| `type` of `aigateway_tokens_total` | `gen_ai.token.type` |
+| `provider` | none: the configuration's name for it; `gen_ai.provider.name` is its dialect, `openai` or `anthropic` |
+| `model` | `gen_ai.request.model`; of a pattern the pattern |
 | `detail="cached_input"` | `gen_ai.usage.cache_read.input_tokens` |
-| `detail="cache_write"` | `gen_ai.usage.cache_creation.input_tokens` |
+| `detail="cache_write"` | `gen_ai.usage.cache_write.input_tokens` |
 | `detail="reasoning"` | `gen_ai.usage.reasoning.output_tokens` |
 | `error_type`, `status`, `result` | `error.type` |
 """
@@ -64,7 +65,7 @@ def document() -> str:
     sections.append("Read from `/proc`; absent where there is none.\n")
     sections += map(_section, process)
     rows = [
-        f"| `{family.name}` | `{family.otel}` | {_OTEL_DIFFERENCES.get(family.name, 'none')} |\n"
+        f"| `{family.name}` | `{family.otel.replace(', ', '`, `')}` | {_OTEL_DIFFERENCES.get(family.name, 'none')} |\n"
         for family in declared
         if family.otel
     ]

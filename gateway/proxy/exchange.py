@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -59,6 +59,14 @@ class Order:
         self.body, self.document = b"", {}
 
 
+class Trace(Protocol):
+    """What tracing keeps with an attempt."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The client's, with the attempt's own trace context; by names in any case."""
+
+
 @dataclass(slots=True)
 class Attempt:
     """One try at one target.
@@ -67,6 +75,7 @@ class Attempt:
         patience_s: what its target is entitled to, up to the first content or the whole answer.
         ended_at: when its outcome was certain.
         excused: its outcome says nothing about the target.
+        trace: None unless requests are traced.
     """
 
     target: Target
@@ -78,6 +87,7 @@ class Attempt:
     outcome: Outcome | None = None
     ended_at: float | None = None
     excused: bool = False
+    trace: Trace | None = None
 
     def end(self, outcome: Outcome, now: float) -> None:
         """Say how it went. The first word counts: an attempt that has ended stays so.

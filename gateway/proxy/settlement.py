@@ -5,6 +5,7 @@ arithmetic on objects in memory that nothing can cancel.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.core.clock import Clock
 from gateway.core.outcome import CONSEQUENCES, Billing, Outcome, Verdict
@@ -13,11 +14,17 @@ from gateway.core.routing import Target
 from gateway.core.tokens import Source
 from gateway.metrics import Metrics
 from gateway.metrics.declarations import NONE, PROVIDER_ERRORS
-from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.books import Books
 from gateway.proxy.exchange import Attempt, Exchange
 from gateway.proxy.usage import NOTHING, usage_of
 from gateway.upstream.stream import UpstreamStream
+
+
+class Journal(Protocol):
+    """Where settled exchanges are told: the access log."""
+
+    def write(self, exchange: Exchange, now: float) -> None:
+        """Tell of one. `now` is a reading of the clock that started it."""
 
 
 class Settlement:
@@ -30,7 +37,7 @@ class Settlement:
     def __init__(
         self,
         metrics: Metrics,
-        access_log: AccessLog,
+        access_log: Journal,
         books: Books,
         remember: Callable[[str, str, Attempt], None],
         clock: Clock,

@@ -89,7 +89,8 @@ class Upstreams:
         bound, late = self._bound(call)
         try:
             async with asyncio.timeout(bound):
-                response = await provider.post(order.operation, _body(call), exchange.request.headers, key)
+                headers = exchange.request.headers if attempt.trace is None else attempt.trace.headers
+                response = await provider.post(order.operation, _body(call), headers, key)
                 try:
                     answer = await self._answer(call, response)
                 except BaseException:

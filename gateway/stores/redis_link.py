@@ -92,8 +92,8 @@ class RedisLink:
             url,
             max_connections=connections,
             timeout=None,
-            socket_timeout=None,  # one bound around all of it, below
-            socket_connect_timeout=CONNECT_S,
+            socket_timeout=None,  # one bound around all of it, below; connecting is in it
+            socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
             driver_info=None,

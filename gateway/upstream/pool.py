@@ -114,7 +114,8 @@ class Pool:
         options: dict[str, Any] = {
             "limit": settings.connections,
             "ttl_dns_cache": int(settings.dns_ttl_s),
-            "ssl": tls_context(tls),
+            # it reads every authority that the machine knows, which takes hundredths of a second
+            "ssl": tls_context(tls) if url.scheme == "https" else True,
         }
         self._connectors = (
             keeping(keepalive_timeout=settings.keepalive_s, **options),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 
-from multidict import CIMultiDictProxy
 from yarl import URL
 
 from gateway import __version__
@@ -58,9 +57,12 @@ class Provider:
         self._heads: dict[tuple[str, str | None], RequestHead] = {}
 
     async def post(
-        self, operation: Operation, body: bytes, client_headers: CIMultiDictProxy[str], key: str | None
+        self, operation: Operation, body: bytes, client_headers: Mapping[str, str], key: str | None
     ) -> Response:
         """Send one request; raises as :meth:`Pool.post` does.
+
+        Args:
+            client_headers: by names in any case.
 
         Of the client's headers those that are not ASCII do not cross: RFC 9110 §5.5 gives them no meaning.
         """

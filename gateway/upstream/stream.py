@@ -123,9 +123,12 @@ class UpstreamStream(ABC):
 
     def take(self) -> bytes:
         """The payload bytes that are ready to go: preamble and first content."""
-        ready = bytes(self._ready)
-        self._ready.clear()
+        ready, self._ready = bytes(self._ready), bytearray()
         return ready
+
+    def peek(self) -> bytes:
+        """The same, and they stay."""
+        return bytes(self._ready)
 
     def allow(self, tokens: int, more: More) -> None:
         """Let so many output tokens come, as a settlement would estimate them; before :meth:`begin`.
@@ -235,15 +238,13 @@ class UpstreamStream(ABC):
 
     def fail(self, outcome: Outcome) -> None:
         """End the stream from our side. Later causes do not change the first."""
-        if self.outcome is None:
-            self.outcome = outcome
+        self.outcome = self.outcome or outcome
         self.abort()
         self._wake()
 
     def is_stalled(self, now: float) -> bool:
         """Whether the provider has been silent for too long."""
-        is_read = self.outcome is None and not (self._throttled or self._owing)
-        return is_read and now - self.last_at > self._limits.stall_s
+        return not (self.outcome or self._throttled or self._owing) and now - self.last_at > self._limits.stall_s
 
     def is_overdue(self, now: float) -> bool:
         """Whether the stream lasts longer than it may."""

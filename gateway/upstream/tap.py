@@ -160,13 +160,23 @@ class TappedStream(asyncio.Protocol, UpstreamStream):
         if self.flow.phase is not Phase.HELD:
             self.gaps.observe(now - self.last_at)
         self.last_at = now
+        broken = False
         try:
-            out = self._feed(self._decoder.feed(data))
-        except (FramingError, EventTooLarge):
+            payload = self._decoder.feed(data)
+        except FramingError as fault:
+            payload, broken = fault.payload, True
+        try:
+            out = self._feed(payload)
+        except EventTooLarge:
             self.fail(Outcome.PROVIDER_ERROR)
             return
         if out:
             self._deliver(out, now)
+        if broken:
+            # What came before it counts, a closing event too, as if it had been a read of its own.
+            self._judge(clean=True)
+            self.fail(Outcome.PROVIDER_ERROR)
+            return
         if self._decoder.done and self._ours:
             self._body_ended()
         self._judge(clean=True)

@@ -22,7 +22,21 @@ from tests.provider_answers import (
     responses_stream,
 )
 from tests.raw_client import request_wire
-from tests.upstream_script import CHUNKED, SSE, Script, Step, end, event, head, reached, reset, stall, together, wait
+from tests.upstream_script import (
+    CHUNKED,
+    SSE,
+    Script,
+    Step,
+    body_of,
+    end,
+    event,
+    head,
+    reached,
+    reset,
+    stall,
+    together,
+    wait,
+)
 
 BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 CACHED = {
@@ -147,6 +161,8 @@ async def test_broken_streams_are_billed_for_what_was_relayed(stage: Stage) -> N
     assert counted(stage)[1] == pytest.approx(50, rel=0.1)
     client = await stage.ask()
     await here.wait()
+    await client.answer_head()
+    await until_heard(client, body_of(begun))
     await client.reset()
     await stage.upstream.closed(1)
     await stage.settled()

@@ -13,6 +13,7 @@ from tests.upstream_script import (
     JSON,
     SSE,
     Step,
+    Write,
     body_of,
     chunk,
     end,
@@ -22,6 +23,7 @@ from tests.upstream_script import (
     reached,
     reset,
     stall,
+    together,
     trailers,
     wait,
     wire_of,
@@ -49,7 +51,7 @@ async def test_terminal_chunk_that_upstream_withholds(make_stage: MakeStage, way
     async def listen(path: str) -> None:
         client = await stage.ask(path)
         await client.answer_head()
-        body = await until_heard(client, body_of(UNENDED[path])[-20:])
+        body = await until_heard(client, body_of(UNENDED[path]))
         since = loop.time()
         assert body == body_of(UNENDED[path])
         assert (await client.chunk()).last
@@ -92,6 +94,18 @@ async def test_a_break_behind_the_closing_event_is_none(stage: Stage) -> None:
         heard = await stage.hear()
         assert (heard.body, heard.whole) == (body_of(UNENDED[CHAT]), True)
     assert stage.ended_as("success") == 2
+    await stage.upstream.until_open(0)
+
+
+async def test_broken_framing_in_one_read_with_the_closing_event(make_stage: MakeStage) -> None:
+    """The same where all of it comes at once, the head too."""
+    stage = await make_stage()
+    opening = UNENDED[CHAT][0]
+    assert isinstance(opening, Write)
+    stage.upstream.next([together(opening, raw(wire_of(UNENDED[CHAT]) + b"zz\r\n")), stall()])
+    heard = await stage.hear()
+    assert (heard.body, heard.whole) == (body_of(UNENDED[CHAT]), True)
+    assert stage.ended_as("success") == 1
     await stage.upstream.until_open(0)
 
 

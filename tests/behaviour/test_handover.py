@@ -15,12 +15,14 @@ from tests.behaviour.stage import CHAT, asking, config, hear, until_heard
 from tests.provider_answers import openai_answer, openai_stream
 from tests.raw_client import RawClient, request_wire
 from tests.scripted_upstream import ScriptedUpstream
-from tests.surface.process import Running, environment, gateway_command
+from tests.surface.process import START_S, Running, environment, gateway_command
 from tests.upstream_connection import SeenRequest
 from tests.upstream_script import Script, body_of, wait
 
 LONG_GRACE = "{host: 127.0.0.1, ready_grace_s: 60, drain_s: 60, access_log: false}"
 """Nothing waits for its end: a process that was replaced goes when its last client has."""
+
+LOOK_S = 0.01
 
 STREAM, WHOLE = openai_stream(5), openai_answer()
 
@@ -43,6 +45,15 @@ class Generations:
         self.pids.append(int(found[1]))
         await self.running.says("open connections are served")
         return self.pids[-1]
+
+    async def first_ended(self) -> int:
+        """Waits for the end of the first one; returns its status."""
+        process = self.running.process
+        async with asyncio.timeout(START_S):
+            # asyncio's wait() ends only with the pipes, which the successors have as well
+            while (status := process.returncode) is None:  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_S)  # timed: of its mere end no event is told
+        return status
 
     async def stop(self) -> None:
         """Ends the last one, without its grace; returns when every process has ended."""
@@ -127,7 +138,7 @@ async def test_handovers_fail_no_request(tmp_path: Path, upstream: ScriptedUpstr
                     answered.clear()
                     await answered.wait()
             over.set()
-        assert await generations.running.process.wait() == 0
+        assert await generations.first_ended() == 0
         assert len({*generations.pids}) == handovers + 1
         assert all(caller.changed >= handovers for caller in callers)
         await generations.stop()
@@ -153,7 +164,7 @@ async def test_stream_outlives_the_handover(tmp_path: Path, upstream: ScriptedUp
         await old.send(request_wire("GET", "/health/ready", ("Host", "x")))
         answer = await old.answer()
         assert (answer.status, answer.head.get("connection")) == (200, "close")
-        assert await generations.running.process.wait() == 0
+        assert await generations.first_ended() == 0
         await generations.stop()
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.behaviour.stage import CHAT, Stage
+from tests.behaviour.conftest import MakeStage
+from tests.behaviour.stage import CHAT, Stage, until_heard
 from tests.behaviour.test_byte_exactness import events_of
 from tests.provider_answers import (
     openai_chunk,
@@ -27,6 +28,7 @@ from tests.upstream_script import (
     head,
     raw,
     sse,
+    stall,
     together,
     trailers,
     wait,
@@ -149,3 +151,18 @@ async def test_other_bodies_and_old_clients(stage: Stage, version: str) -> None:
         assert heard.head.chunked == (version == "HTTP/1.1")
         assert heard.head.get("content-encoding") is None
     assert stage.ended_as("success") == len(BODIES)
+
+
+async def test_words_that_come_with_broken_framing_arrive(make_stage: MakeStage) -> None:
+    """In one read or in two: what came before the fault is the client's, and the error follows it."""
+    stage, go = await make_stage(), asyncio.Event()
+    role, first, second = (event(openai_chunk({"content": word})) for word in ("", "one", "two"))
+    stage.upstream.next([head(200, SSE, CHUNKED), role, first, wait(go), together(second, raw(b"zz\r\n")), stall()])
+    client = await stage.ask()
+    await client.answer_head()
+    await until_heard(client, b"one")
+    go.set()
+    rest = b"".join(part.payload for part in await client.chunks())
+    assert rest.startswith(sse(openai_chunk({"content": "two"})))
+    assert b'"code":"provider_error"' in rest
+    await stage.upstream.closed(0)

@@ -257,7 +257,7 @@ def test_the_schema_describes_every_key() -> None:
     """An editor can complete and explain each one."""
     schema = json_schema()
     assert schema["$schema"].endswith("2020-12/schema")
-    sections = {"server", "ops", "providers", "models", "tenants", "stores", "ledger", "admin", "pricing"}
+    sections = {"server", "ops", "providers", "models", "tenants", "stores", "ledger", "admin", "telemetry", "pricing"}
     assert set(schema["properties"]) == sections
     models = [schema, *schema["$defs"].values()]
     assert all(m["additionalProperties"] is False for m in models)

@@ -1,5 +1,6 @@
 """What no single section can see, with parts that are broken themselves: nobody is blamed twice, nobody wrongly."""
 
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,17 @@ def blamed(checked: Whole) -> list[str]:
 def routed(targets: list[Any], **model: Any) -> dict[str, Any]:
     """A file in which one model leads to these targets."""
     return {"providers": {"o": OPENAI, "a": ANTHROPIC}, "models": {"m": {"targets": targets, "price": PRICE, **model}}}
+
+
+def test_traces_need_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them a collector is a mistake, with the command that mends it; no collector needs none."""
+    tree = {"telemetry": {"otlp_endpoint": "http://c.example:4318"}}
+    assert cross_check(whole(tree)) == []
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    (mistake,) = cross_check(whole(tree, lines={("telemetry", "otlp_endpoint"): 7}))
+    assert (mistake.key, mistake.line) == ("telemetry.otlp_endpoint", 7)
+    assert "run pip install '.[otel]', or remove it" in mistake.message
+    assert cross_check(whole({"telemetry": {"sample": 0.1}})) == []
 
 
 def test_a_good_file_has_no_mistake() -> None:

@@ -17,6 +17,7 @@ SECTIONS: dict[str, Any] = {
     "stores": {"on_outage": "deny"},
     "ledger": {"end_wait_s": 1},
     "admin": {"port": 9001},
+    "telemetry": {"sample": 0.5},
     "pricing": {"unpriced": "free"},
 }
 

@@ -103,6 +103,26 @@ def test_malformed_framing_is_refused_in_any_split(raw: bytes) -> None:
             fed(parts)
 
 
+def before_the_fault(parts: Iterable[bytes]) -> bytes:
+    """All payload that a broken body gives."""
+    decoder, payload = ChunkDecoder(), b""
+    try:
+        for part in parts:
+            payload += decoder.feed(part)
+    except FramingError as fault:
+        return payload + fault.payload
+    pytest.fail("the body is not broken")
+
+
+@pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED)
+def test_what_came_before_a_fault_is_kept_in_any_split(raw: bytes) -> None:
+    """Whether it comes with the fault in one read or before it."""
+    whole = chunk(b"one") + b"3;x=y\r\ntwo\r\n"
+    apart = before_the_fault([whole, *(raw[at : at + 1] for at in range(len(raw)))])
+    assert apart.startswith(b"onetwo")
+    assert before_the_fault([whole + raw]) == before_the_fault([whole[:5], whole[5:] + raw]) == apart
+
+
 def test_lines_up_to_the_limit_are_read() -> None:
     """Size lines and trailer lines of exactly the limit, CRLF included, and a trailer section of exactly its own."""
     size = b"3;" + b"x" * (BIG - 4) + b"\r\n"

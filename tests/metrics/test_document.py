@@ -18,9 +18,16 @@ def test_page_names_the_opentelemetry_metrics() -> None:
         line.strip("| ").split(" | ")[:2] for line in document().splitlines() if line.startswith("| `aigateway_")
     )
     assert rows == {
-        "`aigateway_tokens_total`": "`gen_ai.client.token.usage`",
+        "`aigateway_token_details_total`": (
+            "`gen_ai.client.inference.usage.cache_read.input_tokens`, "
+            "`gen_ai.client.inference.usage.cache_write.input_tokens`, "
+            "`gen_ai.client.inference.usage.reasoning.output_tokens`"
+        ),
+        "`aigateway_tokens_total`": (
+            "`gen_ai.client.inference.usage.input_tokens`, `gen_ai.client.inference.usage.output_tokens`"
+        ),
         "`aigateway_time_to_first_token_seconds`": "`gen_ai.server.time_to_first_token`",
-        "`aigateway_inter_chunk_seconds`": "`gen_ai.client.operation.time_per_output_chunk`",
+        "`aigateway_inter_chunk_seconds`": "`gen_ai.client.inference.time_per_output_chunk`",
         "`aigateway_output_tokens_per_second`": "`gen_ai.server.time_per_output_token`",
         "`aigateway_request_duration_seconds`": "`gen_ai.server.request.duration`",
     }

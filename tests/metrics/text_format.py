@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 
@@ -51,28 +52,37 @@ def read_exposition(body: bytes) -> Exposition:
 
 
 def _read_sample(line: str) -> tuple[Series, Decimal]:
-    match = _NAME.match(line)
-    assert match, f"no metric name: {line!r}"
+    series, blank, value = line.rpartition(" ")
+    assert blank, f"no blank before the value: {line!r}"
+    return _read_series(series), Decimal(value)
+
+
+@lru_cache(maxsize=65_536)
+def _read_series(text: str) -> Series:
+    """Scrapes repeat their series, and stories scrape often: each is read once."""
+    match = _NAME.match(text)
+    assert match, f"no metric name: {text!r}"
     at = match.end()
     labels: dict[str, str] = {}
-    if line[at] == "{":
+    if text[at:]:
+        assert text[at] == "{", f"no labels after the name: {text!r}"
         at += 1
-        while line[at] != "}":
-            label = _LABEL.match(line, at)
-            assert label, f"no label name at {at}: {line!r}"
+        while text[at] != "}":
+            label = _LABEL.match(text, at)
+            assert label, f"no label name at {at}: {text!r}"
             at = label.end()
-            assert line[at : at + 2] == '="', line
+            assert text[at : at + 2] == '="', text
             end = start = at + 2
-            while line[end] != '"':
-                end += 2 if line[end] == "\\" else 1
-            assert label.group() not in labels, f"label twice: {line!r}"
-            labels[label.group()] = _unescape(line[start:end], quotes=True)
+            while text[end] != '"':
+                end += 2 if text[end] == "\\" else 1
+            assert label.group() not in labels, f"label twice: {text!r}"
+            labels[label.group()] = _unescape(text[start:end], quotes=True)
             at = end + 1
-            if line[at] == ",":
+            if text[at] == ",":
                 at += 1
         at += 1
-    assert line[at] == " ", f"no blank before the value: {line!r}"
-    return (match.group(), frozenset(labels.items())), Decimal(line[at + 1 :])
+    assert at == len(text), f"more than a series before the value: {text!r}"
+    return match.group(), frozenset(labels.items())
 
 
 def _unescape(text: str, *, quotes: bool) -> str:

@@ -252,7 +252,7 @@ async def all_served(fleet: Fleet, exchanges: list[Exchange]) -> None:
     rounds=st.lists(st.tuples(st.integers(1, 12), st.floats(0, 5), FAILURES, FAILURES), min_size=1, max_size=12),
     keys=st.integers(1, 3),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)  # up to 144 requests each
 def test_attempts_are_bounded_by_traffic(rounds: list[tuple[int, float, Ending, Ending]], keys: int) -> None:
     """Whatever happens: attempts at a provider <= 1.2 x the requests that came to it + 3, over any stretch."""
     fleet = Fleet("a", "b", keys=keys, breaker=NEVER_OPEN)

@@ -36,6 +36,6 @@ async def simulator(simulate: Simulate) -> Simulator:
 @pytest.fixture
 async def http(simulator: Simulator) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of it; nothing that a test waits for may take longer than its deadline."""
-    patience = aiohttp.ClientTimeout(total=10)
+    patience = aiohttp.ClientTimeout(total=100)
     async with aiohttp.ClientSession(simulator.base_url, timeout=patience) as session:
         yield session

@@ -11,6 +11,7 @@ import orjson
 from gateway.core.sse import event_end, parse_event
 from gateway.simulator import Simulator
 from gateway.simulator.journal import Entry
+from tests.raw_client import RawClient
 
 Json = dict[str, Any]
 
@@ -117,6 +118,22 @@ async def ask(
     except aiohttp.ClientError:
         heard.ending = "broken"
     return heard
+
+
+async def ask_raw(simulator: Simulator, path: str, body: Json, heard: Heard) -> None:
+    """Asks byte for byte; ``heard`` has at any time what has come."""
+    async with await RawClient.connect(simulator.base_url) as client:
+        await client.post(path, body)
+        try:
+            head = await client.answer_head()
+            heard.status = head.status
+            while head.chunked and not (chunk := await client.chunk()).last:
+                heard.raw += chunk.payload
+            heard.raw += await client.exactly(1)
+            await client.to_end()
+        except ConnectionResetError:
+            pass
+        heard.ending = "broken" if client.ending == "reset" else "clean"
 
 
 def text_of(path: str, heard: Heard) -> str:

@@ -1,13 +1,17 @@
 """Every model once in every dialect, over a real socket."""
 
 import asyncio
+from typing import Any
 
 import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 
 from gateway.simulator import ANTHROPIC_MODELS, OPENAI_MODELS, Simulator, SimulatorSettings
 from gateway.simulator.journal import Ended
+from gateway.simulator.playback import Player
+from tests.raw_connection import read_boundary
 from tests.simulator.conftest import Simulate
 from tests.simulator.conversation import (
     CHAT,
@@ -16,6 +20,7 @@ from tests.simulator.conversation import (
     RESPONSES,
     Heard,
     ask,
+    ask_raw,
     body_for,
     has_error,
     has_finish,
@@ -126,10 +131,23 @@ async def test_fail_first_counts_its_failures(http: aiohttp.ClientSession, path:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("behaviour", sorted(RESETS))
 async def test_resets(
-    simulator: Simulator, http: aiohttp.ClientSession, path: str, behaviour: str, stream: bool
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, path: str, behaviour: str, stream: bool
 ) -> None:
     """The connection breaks where the name says, and no sooner."""
-    heard = await ask(http, path, body_for(path, behaviour, stream=stream))
+    heard, break_off = Heard(), Player._break
+
+    async def when_heard(player: Player, response: web.StreamResponse, error_event: bytes) -> tuple[Any, Ended]:
+        """A reset takes with it what is still on its way, so all of that has to arrive first."""
+        while not (
+            heard.status
+            and bool(heard.raw) == (behaviour == "reset-mid-stream")
+            and len(pieces_of(path, heard)) == last(simulator).tokens
+        ):
+            await read_boundary()
+        return await break_off(player, response, error_event)
+
+    monkeypatch.setattr(Player, "_break", when_heard)
+    await ask_raw(simulator, path, body_for(path, behaviour, stream=stream), heard)
     assert heard.ending == "broken"
     assert heard.status == (0 if behaviour == "reset-before-headers" else 200)
     assert bool(heard.raw) == (behaviour == "reset-mid-stream")

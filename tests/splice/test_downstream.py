@@ -159,6 +159,8 @@ async def test_half_heads_are_dated(serve: Any) -> None:
         connection = seen[0]
         assert (connection.half_head_since, connection.awaits_first_request) == (0.0, False)
         await client.send(GET[:10])
+        while not connection.half_head_since:
+            await read_boundary()
         assert connection.half_head_since >= connection.connected_at
         since = connection.half_head_since
         await client.send(GET[10:14])

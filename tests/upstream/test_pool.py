@@ -53,6 +53,21 @@ def test_certificates_are_always_verified(ca_file: Path) -> None:
         tls_context(TlsSettings(ca_file="/nowhere/ca.pem"))
 
 
+@pytest.mark.parametrize(("scheme", "reads"), [("http", 0), ("https", 1)])
+async def test_authorities_are_read_for_tls_alone(monkeypatch: pytest.MonkeyPatch, scheme: str, reads: int) -> None:
+    """All of a machine's take hundredths of a second, in which nothing else happens."""
+    asked_for: list[TlsSettings] = []
+
+    def read(settings: TlsSettings) -> ssl.SSLContext:
+        asked_for.append(settings)
+        return tls_context(settings)
+
+    monkeypatch.setattr("gateway.upstream.pool.tls_context", read)
+    made = Pool("p", URL(f"{scheme}://127.0.0.1"), PoolSettings(), TlsSettings(), spliced=False)
+    await made.close()
+    assert asked_for == [TlsSettings()] * reads
+
+
 @pytest.fixture(params=[True, False], ids=["spliced", "plain"])
 async def pool(request: pytest.FixtureRequest, upstream: ScriptedUpstream) -> AsyncIterator[Pool]:
     """A pool to the upstream."""

@@ -200,6 +200,31 @@ async def test_the_total_time_and_the_first_cause() -> None:
     assert splice.calls == ["aborted"]
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_what_came_with_broken_framing_counts(begun: bool) -> None:
+    """The words before it reach the client, and a closing event before it ends a success, in one read or in two."""
+    for last, outcome in ((WORD, Outcome.PROVIDER_ERROR), (event("[DONE]").wire, Outcome.SUCCESS)):
+        splice, client = HandSplice(), HandClient()
+        stream = tapped(splice, HandClock())
+        if begun:
+            stream.data_received(WORD)
+            stream.begin(client)
+        stream.data_received(WORD + last + b"zz\r\n")
+        await stream.first()
+        assert stream.outcome is outcome
+        assert splice.calls == ["aborted"]
+        if not begun:
+            stream.begin(client)
+        assert await stream.ended() is outcome
+        assert dechunk(client.wire).payload.count(b"word") == 1 + begun + (last == WORD)
+        if outcome is Outcome.SUCCESS:
+            await stream.finish()
+            body = dechunk(client.wire)
+            assert body.complete
+            assert body.payload.endswith(b"data: [DONE]\n\n")
+        stream.abort()
+
+
 async def test_gaps_are_counted_on_both_paths() -> None:
     """One for each read behind the first content."""
     splice, client, clock = HandSplice(), HandClient(), HandClock()

@@ -44,12 +44,40 @@ class Commit:
         if self.error is not None:
             raise self.error
 
+    async def within(self, patience_s: float) -> None:
+        """Wait for so many seconds at most.
+
+        A timer and a future: each answer waits once, and :func:`asyncio.timeout` costs the line twice as much.
+
+        Raises:
+            TimeoutError: it is not decided yet.
+        """
+        if not self.done:
+            loop = asyncio.get_running_loop()
+            waiter: asyncio.Future[None] = loop.create_future()
+            timer = loop.call_later(patience_s, _wake, waiter)
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                if not self.done:
+                    self._waiters.remove(waiter)
+        if not self.done:
+            raise TimeoutError
+        if self.error is not None:
+            raise self.error
+
     def decide(self, error: Exception | None = None) -> None:
         """Say how it went. The first word counts."""
         if self.done:
             return
         self.done, self.error = True, error
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            _wake(waiter)
         self._waiters.clear()
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

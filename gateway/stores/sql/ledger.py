@@ -153,8 +153,7 @@ class Ledger:
         """
         if not commit.done:
             try:
-                async with asyncio.timeout(self._settings.end_wait_s):
-                    await commit
+                await commit.within(self._settings.end_wait_s)
             except TimeoutError:
                 self.late += 1
             except (LedgerUnavailable, RowRefused):

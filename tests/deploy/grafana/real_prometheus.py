@@ -1,4 +1,4 @@
-"""A real Prometheus over samples that were written beforehand; it scrapes nothing."""
+"""A real Prometheus: over samples that were written beforehand, or on a configuration that scrapes."""
 
 import json
 import re
@@ -36,13 +36,14 @@ class Prometheus:
 
     url: str
 
-    def ask(self, expression: str, at_s: float) -> list[Sample]:
-        """What an expression is at a moment.
+    def ask(self, expression: str, at_s: float | None = None) -> list[Sample]:
+        """What an expression is at a moment (seconds since the epoch; None: now).
 
         Raises:
             Refused: it is no PromQL, or cannot be computed.
         """
-        answer = self._call("query", {"query": expression, "time": str(at_s)})
+        moment = {} if at_s is None else {"time": str(at_s)}
+        answer = self._call("query", {"query": expression, **moment})
         if answer["resultType"] == "scalar":
             return [Sample({}, float(answer["result"][1]))]
         return [Sample(each["metric"], float(each["value"][1])) for each in answer["result"]]
@@ -54,6 +55,11 @@ class Prometheus:
         )
         assert isinstance(values, list)
         return values
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Every rule that is loaded, with how its last evaluation went (``health``, ``lastError``)."""
+        groups = self._call("rules", {}, post=False)["groups"]
+        return [rule for group in groups for rule in group["rules"]]
 
     def _call(self, path: str, fields: Mapping[str, str], *, post: bool = True) -> Any:
         form = urlencode(fields)
@@ -85,14 +91,25 @@ def running(folder: Path, samples: Iterator[str]) -> Iterator[Prometheus]:
     )
     if made.returncode:
         raise RuntimeError(made.stdout[-2000:] + made.stderr)
+    # the samples are years old
+    with serving(config, data, "--storage.tsdb.retention.time=100y") as server:
+        yield server
+
+
+@contextmanager
+def serving(config: Path, data: Path, *flags: str, port: int = 0) -> Iterator[Prometheus]:
+    """Start Prometheus on a port of loopback (0: a free one) with a configuration; kill it at the end.
+
+    Raises:
+        RuntimeError: it did not start; with what it wrote.
+    """
     process = subprocess.Popen(
         [
             "prometheus",
             f"--config.file={config}",
             f"--storage.tsdb.path={data}",
-            # the samples are years old
-            "--storage.tsdb.retention.time=100y",
-            "--web.listen-address=127.0.0.1:0",
+            f"--web.listen-address=127.0.0.1:{port}",
+            *flags,
         ],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

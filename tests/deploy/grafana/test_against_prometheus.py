@@ -1,16 +1,15 @@
 """Every query of the dashboards, asked of a real Prometheus: it parses, and it answers what the panel says."""
 
-import json
 import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import pytest
 
-from deploy.grafana.generate import FOLDER
-from tests.deploy.grafana.lint import panels_of, queries_of
+from tests.deploy.grafana import as_grafana_asks
+from tests.deploy.grafana.as_grafana_asks import ALL, choice, dashboard, labels_of, targets
+from tests.deploy.grafana.lint import queries_of
 from tests.deploy.grafana.real_prometheus import Prometheus, Sample, running
 from tests.deploy.grafana.samples import (
     ADDRESSES,
@@ -18,22 +17,20 @@ from tests.deploy.grafana.samples import (
     EVERY_S,
     FRESH,
     LATER,
+    MODELS,
     NOWHERE,
+    PROVIDERS,
     SPAN_S,
     STEP,
     TENANTS,
     openmetrics,
 )
 
-Json = dict[str, Any]
-
-ALL = {"instance": ".*", "tenant": ".*", "provider": ".*", "model": ".*"}
 TWO = {
-    # as Grafana writes a choice of several: escaped for the expression, then for the string
-    "instance": r"(10\\.0\\.0\\.1:8080|10\\.0\\.0\\.2:8080)",
-    "tenant": "(acme|beta)",
-    "provider": "(openai|backup)",
-    "model": r"(gpt-4o-mini|llama-\\*)",
+    "instance": choice(ADDRESSES),
+    "tenant": choice(TENANTS),
+    "provider": choice(PROVIDERS),
+    "model": choice(MODELS),
 }
 WINDOW_S = 4 * EVERY_S
 """What ``$__rate_interval`` is at least."""
@@ -49,16 +46,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         yield server
 
 
-def dashboard(name: str = "aigateway.json") -> Json:
-    """A committed dashboard."""
-    loaded: Json = json.loads((FOLDER / name).read_text("utf-8"))
-    return loaded
-
-
 def substituted(text: str, chosen: Mapping[str, str]) -> str:
-    """A query as Grafana sends it."""
-    windows = {"__rate_interval": f"{WINDOW_S}s", "__range": f"{SPAN_S}s"}
-    return re.sub(r"\$\{?(\w+)\}?", lambda match: {**windows, **chosen}[match[1]], text)
+    """A query as Grafana sends it while it shows the time of the samples."""
+    return as_grafana_asks.substituted(text, chosen, WINDOW_S, SPAN_S)
 
 
 def query_of(title: str, number: int = 0) -> str:
@@ -66,16 +56,6 @@ def query_of(title: str, number: int = 0) -> str:
     (panel,) = [each for each in dashboard()["panels"] if each["title"] == title]
     expression: str = panel["targets"][number]["expr"]
     return expression
-
-
-def targets() -> list[tuple[str, str, str]]:
-    """(panel, query, legend) of every target of every dashboard."""
-    return [
-        (panel["title"], target["expr"], target["legendFormat"])
-        for name in sorted(path.name for path in FOLDER.glob("*.json"))
-        for panel in panels_of(dashboard(name))
-        for target in panel.get("targets", ())
-    ]
 
 
 def is_quiet(samples: list[Sample]) -> bool:
@@ -92,7 +72,7 @@ def test_every_panel_shows_data_while_gateways_work(prometheus: Prometheus, chos
         samples = prometheus.ask(substituted(expression, chosen), at_s)
         if not any(not math.isnan(sample.value) for sample in samples):
             wrong.append(f"{title}: {samples[:3]} from {expression}")
-        labels = set(re.findall(r"\{\{(\w+)\}\}", legend))
+        labels = labels_of(legend)
         if any(labels - sample.labels.keys() for sample in samples):
             wrong.append(f"{title}: no {labels} in {samples[:3]}")
     assert wrong == []

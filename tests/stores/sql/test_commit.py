@@ -79,3 +79,44 @@ async def test_who_is_cancelled_in_the_turn_of_the_decision_breaks_nothing() -> 
     with pytest.raises(asyncio.CancelledError):
         await leaver
     assert row.error is None
+
+
+async def test_a_bounded_wait_ends_as_any_other() -> None:
+    """At the decision, whatever it is; and at once where that has come already."""
+    good, bad = commit(), commit()
+    tasks = [asyncio.create_task(row.within(60)) for row in (good, bad)]
+    await read_boundary()
+    assert not any(task.done() for task in tasks)
+    good.decide()
+    bad.decide(LedgerUnavailable("no"))
+    await tasks[0]
+    with pytest.raises(LedgerUnavailable, match="no"):
+        await tasks[1]
+    await good.within(0)
+    with pytest.raises(LedgerUnavailable, match="no"):
+        await bad.within(0)
+
+
+async def test_a_bounded_wait_ends_when_its_time_is_over() -> None:
+    """That decides nothing: the row may yet come, and others wait on."""
+    row = commit()
+    other = await waiting(row)
+    with pytest.raises(TimeoutError):
+        await row.within(0)
+    assert not row.done
+    assert not other.done()
+    row.decide()
+    await other
+    await row.within(0)
+
+
+async def test_a_bounded_wait_that_is_cancelled_takes_nobody_along() -> None:
+    """Its timer and its place among those who wait go with it."""
+    row = commit()
+    leaver, stayer = asyncio.create_task(row.within(60)), await waiting(row)
+    leaver.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaver
+    assert not stayer.done()
+    row.decide()
+    await stayer

@@ -1,0 +1,1 @@
+"""OpenTelemetry traces: a span for each request, one for each attempt. ``export`` and ``spans`` need the extra."""
