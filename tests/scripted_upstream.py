@@ -129,7 +129,10 @@ class ScriptedUpstream:
         return await self._unseen.get()
 
     async def closed(self, connection: int) -> float:
-        """Waits until the connection ended, whoever ended it; returns the moment (``time.monotonic``)."""
+        """Waits until the connection came and ended, whoever ended it; returns the moment (``time.monotonic``)."""
+        while len(self._connections) <= connection:
+            self._changed.clear()
+            await self._changed.wait()
         found = self._connections[connection]
         await found.ended.wait()
         assert found.ended_at_s is not None

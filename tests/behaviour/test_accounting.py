@@ -97,6 +97,7 @@ def counted(stage: Stage) -> tuple[float, float]:
 
 
 @BOTH_LOOPS
+@pytest.mark.usefixtures("no_sweep")
 async def test_reported_usage_in_every_shape(stage: Stage) -> None:
     """Wherever the provider puts its figures, they are the ones that count."""
     told_in = told_out = 0

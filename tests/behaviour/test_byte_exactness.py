@@ -156,6 +156,7 @@ def changing_stream() -> list[Step]:
 
 
 @BOTH_LOOPS
+@pytest.mark.usefixtures("no_sweep")
 async def test_streams_that_change_and_words_that_mislead(stage: Stage) -> None:
     """Text that looks like the end, an error, a usage or an event is text; the true ones behind it are found."""
     script = changing_stream()

@@ -17,9 +17,10 @@ from tests.behaviour.conftest import Play as MakeUpstream
 from tests.behaviour.fate import Fate, Play, Tokens
 from tests.behaviour.fates import drawn
 from tests.behaviour.stage import CHAT, Stage, StageClock
-from tests.behaviour.truth import Tally, Told, compare
+from tests.behaviour.truth import Told
 from tests.behaviour.truth_crowd import Crowd, configuration
 from tests.behaviour.truth_records import byte_mismatches, ledger_mismatches, log_mismatches
+from tests.behaviour.truth_tally import Tally, compare
 from tests.conftest import MakeGateway
 from tests.metrics.text_format import Exposition, read_exposition
 from tests.provider_answers import openai_answer, openai_stream
