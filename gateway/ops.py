@@ -99,10 +99,15 @@ class Pieces(Payload):
         return b"".join(self._pieces).decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write all of it; waits where the reader is behind."""
-        for piece in self._pieces:
+        """Write all of it; waits where the reader is behind.
+
+        Behind the last piece there is no turn: its reader has all then, and what it asks next would find the
+        connection at work still.
+        """
+        for number, piece in enumerate(self._pieces):
+            if number:
+                await asyncio.sleep(0)
             await writer.write(piece)
-            await asyncio.sleep(0)
 
 
 def _json(document: dict[str, object], status: int = 200) -> web.Response:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_writer import StreamWriter
 from aiohttp.test_utils import make_mocked_request
 
@@ -268,3 +269,33 @@ def test_pieces_are_one_text() -> None:
     """aiohttp may ask for the whole, to compress it or to show it."""
     pieces = Pieces([b"a\n", "ä\n".encode()])
     assert (pieces.size, pieces.decode()) == (5, "a\nä\n")
+
+
+async def test_no_turn_follows_the_last_piece() -> None:
+    """A reader who has all may ask again at once: what wrote it must have ended by then."""
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        asyncio.get_running_loop().call_soon(turn)
+
+    class Writer(AbstractStreamWriter):
+        async def write(self, chunk: bytes | bytearray | memoryview) -> None:
+            written.append((turns, bytes(chunk)))
+
+        async def write_eof(self, chunk: bytes = b"") -> None: ...
+
+        async def drain(self) -> None: ...
+
+        def enable_compression(self, *_: object, **__: object) -> None: ...
+
+        def enable_chunking(self) -> None: ...
+
+        async def write_headers(self, *_: object) -> None: ...
+
+    written: list[tuple[int, bytes]] = []
+    asyncio.get_running_loop().call_soon(turn)
+    await Pieces([b"a", b"b", b"c"]).write(Writer())
+    assert written == [(0, b"a"), (1, b"b"), (2, b"c")]
+    assert turns == 2
