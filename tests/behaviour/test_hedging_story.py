@@ -26,8 +26,9 @@ async def test_the_second_serves_where_the_first_is_silent(make_stage: MakeStage
     """Its answer is whole and nobody else's; the first one's connection is closed, and it has not failed."""
     stage = await make_stage(way, two=True, targets=HEDGED)
     assert stage.second is not None
-    stage.upstream.next(SILENT)
-    stage.second.next(STREAM)
+    asked = asyncio.Event()
+    stage.upstream.next([reached(asked), *SILENT])
+    stage.second.next([wait(asked), *STREAM])
     heard = await stage.hear()
     assert (heard.whole, heard.body) == (True, body_of(STREAM))
     assert (heard.head.get("x-gateway-provider"), heard.head.get("x-gateway-attempts")) == ("two", "2")
@@ -42,8 +43,9 @@ async def test_a_whole_answer_is_hedged_too(make_stage: MakeStage) -> None:
     """The same where nothing streams."""
     stage = await make_stage(two=True, targets=HEDGED)
     assert stage.second is not None
-    stage.upstream.next([stall()])
-    stage.second.next(openai_answer("From the second."))
+    asked = asyncio.Event()
+    stage.upstream.next([reached(asked), stall()])
+    stage.second.next([wait(asked), *openai_answer("From the second.")])
     answer = await stage.answer()
     assert (answer.status, answer.head.get("x-gateway-provider")) == (200, "two")
     assert answer.body == body_of(openai_answer("From the second."))
@@ -84,18 +86,21 @@ async def test_nobody_else_is_asked_where_the_first_is_quick(make_stage: MakeSta
 
 async def test_a_share_is_not_exceeded(make_stage: MakeStage, soaking: bool) -> None:
     """At most so large a part of the requests is hedged; the others wait for the provider that they have."""
-    count = 200 if soaking else 24
-    stage = await make_stage(two=True, targets="[one/gpt, two/gpt], hedge: {after_s: 0.01, max_share: 0.25}")
+    count, after_s = 200 if soaking else 24, 0.01
+    stage = await make_stage(two=True, targets=f"[one/gpt, two/gpt], hedge: {{after_s: {after_s}, max_share: 0.25}}")
     assert stage.second is not None
+    stage.upstream.always([*STREAM[:2], stall()])
     stage.second.always(STREAM)
     for number in range(count):
-        stage.upstream.next([*STREAM[:2], stall()])
-        client = await stage.ask()
-        await stage.upstream.request()
+        client = await stage.ask(CHAT, ("openai-beta", str(number)))
         if number % 4 == 3:  # four requests have earned one
             assert (await hear(client)).head.get("x-gateway-provider") == "two"
             await client.abort()
         else:
+            # the one that was hedged may have left before it was asked, or just then
+            while (await stage.upstream.request()).header("openai-beta") != str(number):
+                pass
+            await asyncio.sleep(after_s)  # timed: the gateway's own wait began before, so it has ended before
             await client.reset()
         await stage.settled()
     assert hedges(stage, "won") == len(stage.second.requests) == count / 4
@@ -146,6 +151,7 @@ async def test_the_client_leaves_in_the_middle_of_a_race(make_stage: MakeStage, 
     stage.upstream.next(SILENT)
     stage.second.next(SILENT)
     client = await stage.ask()
+    await stage.upstream.request()
     await stage.second.request()
     await client.reset()
     await stage.upstream.closed(0)
